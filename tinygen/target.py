@@ -1,0 +1,193 @@
+"""Targets: the cores and boards under ``targets/``, read and checked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import cache
+from typing import Any
+
+from tinygen.errors import UsageError
+from tinygen.resources import read_text, targets
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+#: What a kernel may require of a core, as ACLE names it: SIMD32 and saturation, vectors, float in hardware.
+FEATURES = frozenset({"dsp", "mve", "fpu"})
+
+#: The keys of each table, with their types; those in `_OPTIONAL` may be absent.
+_CORE = {"description": str, "features": list, "cflags": list, "zig": str, "emulator": str}
+_BOARD = {"description": str, "core": str, "ram": int, "flash": int, "clock": int}
+_QEMU_BOARD = {"description": str, "core": str, "qemu": dict}
+_QEMU = {"machine": str, "cpu": str, "tick_ns": float, "flash": dict, "ram": dict}
+_REGION = {"origin": int, "size": int}
+_OPTIONAL = frozenset({"zig", "emulator", "cpu", "tick_ns"})
+
+
+@dataclass(frozen=True)
+class Region:
+    """A block of memory, in bytes."""
+
+    origin: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """A QEMU machine: `board` is its file in ``targets/boards``, `core` what it emulates.
+
+    `cpu` is the value of QEMU's ``-cpu`` where the machine's own is another; `tick_ns` the period of one SysTick
+    tick, None where SysTick is missing and instructions cannot be counted.
+    """
+
+    board: str
+    core: str
+    machine: str
+    cpu: str | None
+    tick_ns: float | None
+    flash: Region
+    ram: Region
+
+
+@dataclass(frozen=True)
+class Target:
+    """A core, or a board with its core's data: what code is generated, compiled and measured for.
+
+    `ram` and `flash` are bytes (None: no limit known), `clock` is Hz. `cflags` suit gcc and clang alike; `zig` is the
+    ``-mcpu`` of ``zig cc``. `emulator` runs the core's code; None where the code runs on this computer.
+    """
+
+    name: str
+    description: str
+    core: str
+    features: frozenset[str]
+    cflags: tuple[str, ...]
+    zig: str | None
+    emulator: Emulator | None
+    ram: int | None = None
+    flash: int | None = None
+    clock: int | None = None
+
+    @property
+    def is_host(self) -> bool:
+        """Whether code for this target is compiled for, and runs on, this computer."""
+        return self.core == "host"
+
+    @property
+    def is_core(self) -> bool:
+        """Whether this is a core by itself, not a board."""
+        return self.name == self.core
+
+
+def load_target(name: str) -> Target:
+    """The core or board called `name`; `UsageError` with the names that come close if there is none."""
+    known = _names()
+    if name not in known:
+        wanted = name.lower().replace("_", "-")
+        close = sorted(n for n in known if wanted and wanted in n) or get_close_matches(wanted, known)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known)}"
+        raise UsageError(f"unknown target '{name}': {hint}")
+    return _core(name) if known[name] == "cores" else _board(name)
+
+
+@cache
+def all_targets() -> tuple[Target, ...]:
+    """Every core, then every board, each in the order of their names."""
+    return tuple(load_target(name) for name in _names())
+
+
+@cache
+def _names() -> dict[str, str]:
+    """The folder (``cores`` or ``boards``) in which each target's file lies."""
+    found = {}
+    for folder in ("cores", "boards"):
+        for name in sorted(entry.name for entry in targets().joinpath(folder).iterdir()):
+            if name.endswith(".toml"):
+                found[name.removesuffix(".toml")] = folder
+    return found
+
+
+def _core(name: str) -> Target:
+    where, table = _read(f"cores/{name}.toml")
+    _check(where, table, _CORE)
+    features = frozenset(table["features"])
+    if not features <= FEATURES:
+        raise UsageError(f"{where}: features must be among {', '.join(sorted(FEATURES))}")
+    return Target(
+        name=name,
+        description=table["description"],
+        core=name,
+        features=features,
+        cflags=tuple(table["cflags"]),
+        zig=table.get("zig"),
+        emulator=_emulator(table["emulator"]) if "emulator" in table else None,
+    )
+
+
+def _board(name: str) -> Target:
+    where, table = _read(f"boards/{name}.toml")
+    _check(where, table, _QEMU_BOARD if "qemu" in table else _BOARD)
+    core = replace(_core(_core_of(where, table)), name=name, description=table["description"])
+    if "qemu" in table:
+        emulator = _emulator(name)
+        return replace(core, emulator=emulator, ram=emulator.ram.size, flash=emulator.flash.size)
+    return replace(core, ram=table["ram"], flash=table["flash"], clock=table["clock"])
+
+
+def _emulator(board: str) -> Emulator:
+    """The machine that the board file's ``[qemu]`` table describes."""
+    where, table = _read(f"boards/{board}.toml")
+    _check(where, table, _QEMU_BOARD)
+    qemu = table["qemu"]
+    _check(f"{where} [qemu]", qemu, _QEMU)
+    return Emulator(
+        board=board,
+        core=_core_of(where, table),
+        machine=qemu["machine"],
+        cpu=qemu.get("cpu"),
+        tick_ns=qemu.get("tick_ns"),
+        flash=_region(f"{where} [qemu] flash", qemu["flash"]),
+        ram=_region(f"{where} [qemu] ram", qemu["ram"]),
+    )
+
+
+def _region(where: str, table: Mapping[str, Any]) -> Region:
+    _check(where, table, _REGION)
+    return Region(table["origin"], table["size"])
+
+
+def _core_of(where: str, board: Mapping[str, Any]) -> str:
+    core = str(board["core"])
+    if _names().get(core) != "cores":
+        raise UsageError(f"{where}: core '{core}' has no file in targets/cores")
+    return core
+
+
+def _read(path: str) -> tuple[str, dict[str, Any]]:
+    """The parsed file at `path` under ``targets``, with the name that messages call it by."""
+    where = f"targets/{path}"
+    try:
+        return where, tomllib.loads(read_text(targets(), path))
+    except FileNotFoundError:
+        raise UsageError(f"{where} does not exist, though another target names it") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{where} is not valid TOML: {error}") from None
+
+
+def _check(where: str, table: Mapping[str, Any], keys: Mapping[str, type]) -> None:
+    """Raise `UsageError` unless `table` has exactly `keys`, with values of their types."""
+    for key, value in table.items():
+        if key not in keys:
+            raise UsageError(f"{where}: unknown key '{key}'; expected {', '.join(keys)}")
+        if type(value) is not keys[key]:
+            raise UsageError(f"{where}: '{key}' must be of type {keys[key].__name__}, not {type(value).__name__}")
+        if isinstance(value, list) and not all(isinstance(item, str) for item in value):
+            raise UsageError(f"{where}: '{key}' must be a list of strings")
+    for key in keys:
+        if key not in table and key not in _OPTIONAL:
+            raise UsageError(f"{where}: '{key}' is missing")
