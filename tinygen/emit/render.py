@@ -1,0 +1,57 @@
+"""Program + Plan → {file name: text}. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import jinja2
+
+from tinygen.emit import text
+from tinygen.ir.program import Program
+from tinygen.plan.arena import Plan
+from tinygen.resources import template_loader
+from tinygen.version import VERSION
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """The Jinja environment of all templates: plain text, undefined names are errors."""
+    return jinja2.Environment(
+        loader=template_loader(),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+
+
+def emit(program: Program, plan: Plan, provenance: Sequence[str]) -> dict[str, str]:
+    """The generated header and source of `program`. `provenance` lines go into the comment at the top of both."""
+    p = f"{program.name}_"
+    steps = text.call_texts(p, program, plan)
+    calls = [call for step in steps for call in step]
+    context = {
+        "name": program.name,
+        "version": VERSION,
+        "provenance": [text.plain(line) for line in provenance],
+        "p": p,
+        "P": p.upper(),
+        "inline": f"{p.upper()}INLINE",
+        "arena_bytes": plan.bytes,
+        "inputs": [text.port_text(p, "input", i, n, program, plan) for i, n in enumerate(program.inputs)],
+        "outputs": [text.port_text(p, "output", i, n, program, plan) for i, n in enumerate(program.outputs)],
+        "constants": [text.constant_text(c) for c in program.constants],
+        "kernels": [f"kernels/{name}.c.j2" for name in program.templates],
+        "calls": calls,
+        "shared_functions": text.shared_functions(calls),
+        "steps": [
+            text.StepText(i, text.step_comment(i, step, program, program.types), tuple(step_calls))
+            for i, (step, step_calls) in enumerate(zip(program.steps, steps, strict=True))
+        ],
+    }
+    return {
+        f"{program.name}.h": environment().get_template("model.h.j2").render(context),
+        f"{program.name}.c": environment().get_template("model.c.j2").render(context),
+    }

@@ -1,0 +1,178 @@
+"""Program + Plan → the items that the templates print: names, numbers and expressions as text."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinygen.ir.program import Constant, Invocation, Operand, Program, Step
+from tinygen.ir.types import Array, TensorType
+from tinygen.plan.arena import Plan
+
+#: Width of a line of constants, in characters.
+WIDTH = 118
+
+
+@dataclass(frozen=True)
+class ConstantText:
+    name: str
+    ctype: str
+    length: int
+    text: str
+
+
+@dataclass(frozen=True)
+class FieldText:
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class CallText:
+    """One kernel call; `formals` and `actuals` are those of the function that wraps it."""
+
+    index: int
+    function: str
+    fields: tuple[FieldText, ...]
+    own_copy: bool
+    formals: tuple[str, ...]
+    actuals: tuple[str, ...]
+    pointers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StepText:
+    index: int
+    comment: str
+    calls: tuple[CallText, ...]
+
+
+@dataclass(frozen=True)
+class PortText:
+    """A graph input or output as the header shows it."""
+
+    ctype: str
+    elements: int
+    bytes: int
+    offset: int
+    quant: bool
+    scale: str
+    zero_point: int
+    comment: str
+    prefixes: tuple[str, ...]
+    functions: tuple[str, ...]
+
+
+def constant_text(constant: Constant) -> ConstantText:
+    """`constant` as a C initialiser, lines of at most `WIDTH` characters."""
+    words = [literal(v) for v in constant.values.ravel().tolist()] if constant.values.size else ["0"]
+    if constant.values.dtype == np.float32:
+        words = [float_literal(v) for v in constant.values.ravel()]
+    if constant.values.dtype == np.float64:
+        words = [float(v).hex() for v in constant.values.ravel()]
+    lines, line = [], "   "
+    for word in words:
+        if len(line) + len(word) + 2 > WIDTH:
+            lines.append(line)
+            line = "   "
+        line += f" {word},"
+    return ConstantText(constant.name, ctype_of(constant.values), len(words), "\n".join([*lines, line]))
+
+
+def ctype_of(values: Array) -> str:
+    """The C type of a numpy array's elements."""
+    return {"float32": "float", "float64": "double", "bool": "uint8_t"}.get(values.dtype.name, f"{values.dtype.name}_t")
+
+
+def literal(value: int) -> str:
+    """An integer as C99 writes it; the smallest int32 has no literal of its own."""
+    if isinstance(value, bool):
+        return str(int(value))
+    if not -(2**31) < value < 2**31:
+        return "INT32_MIN" if value == -(2**31) else f"INT64_C({value})"
+    return str(value)
+
+
+def float_literal(value: float | np.float32) -> str:
+    """A float32 as an exact C literal: the shortest decimal that reads back as the same float."""
+    text = str(np.float32(value))
+    return f"{text}f" if any(c in text for c in ".en") else f"{text}.0f"
+
+
+def field_texts(p: str, params: Mapping[str, int | float | str]) -> tuple[FieldText, ...]:
+    """The designated initialisers of a parameter struct; a string is the name of a constant."""
+
+    def value(v: int | float | str) -> str:
+        if isinstance(v, str):
+            return p + v
+        return float_literal(v) if isinstance(v, float) else literal(int(v))
+
+    return tuple(FieldText(name, value(v)) for name, v in params.items())
+
+
+def call_texts(p: str, program: Program, plan: Plan) -> list[list[CallText]]:
+    """The calls of each step. A function that is called only once is its own copy in any case."""
+    uses = Counter(c.function for step in program.steps for c in step.invocations)
+    result, index = [], 0
+    for step in program.steps:
+        calls = []
+        for call in step.invocations:
+            calls.append(_call_text(p, call, plan, index, call.own_copy or uses[call.function] == 1))
+            index += 1
+        result.append(calls)
+    return result
+
+
+def _call_text(p: str, call: Invocation, plan: Plan, index: int, own_copy: bool) -> CallText:
+    reads, writes = len(call.reads), len(call.writes) + (call.scratch is not None)
+    actuals = tuple(f"r{i}" for i in range(reads)) + tuple(f"w{i}" for i in range(writes))
+    formals = tuple(f"const void *r{i}" for i in range(reads)) + tuple(f"void *w{i}" for i in range(writes))
+
+    def pointer(operand: Operand) -> str:
+        return p + operand.name if operand.constant else f"a + {plan.offsets[operand.name]}"
+
+    pointers = [pointer(o) for o in (*call.reads, *call.writes)]
+    pointers += [f"a + {plan.offsets[call.scratch]}"] if call.scratch is not None else []
+    fields = field_texts(p, call.params)
+    return CallText(index, call.function, fields, own_copy, formals, actuals, tuple(pointers))
+
+
+def step_comment(index: int, step: Step, program: Program, types: Mapping[str, TensorType]) -> str:
+    """What a reader of the C wants to know of a layer."""
+    inputs = ", ".join(str(types[n]) for n in step.inputs if n in program.tensors)
+    outputs = ", ".join(str(types[n]) for n in step.outputs)
+    return plain(f"{index} {step.op} {step.name}: {inputs} -> {outputs}, {step.macs} MACs")
+
+
+def plain(text: str) -> str:
+    """`text` as it may stand inside a C comment: printable ASCII that ends nothing and continues nothing."""
+    return re.sub(r"[^A-Za-z0-9_.,:;()\[\]<>=+ /-]", "_", text).replace("*/", "__").replace("/*", "__")
+
+
+def port_text(p: str, kind: str, index: int, name: str, program: Program, plan: Plan) -> PortText:
+    """Input or output number `index` (kind ``input`` or ``output``) of the program."""
+    tensor = program.types[name]
+    stem = f"{p}{kind}"
+    quant = tensor.quant is not None and len(tensor.quant.scales) == 1
+    shape = ", ".join(map(str, tensor.shape))
+    return PortText(
+        ctype=tensor.dtype.c,
+        elements=tensor.elements,
+        bytes=tensor.bytes,
+        offset=plan.offsets[program.tensors[name]],
+        quant=quant,
+        scale=float_literal(tensor.q.scale) if quant else "",
+        zero_point=tensor.q.zero_point if quant else 0,
+        comment=plain(f"{kind.capitalize()} {index}: {name}, {tensor.dtype.value} [{shape}]"),
+        prefixes=tuple(s.upper() for s in ([f"{stem}_"] if index == 0 else []) + [f"{stem}_{index}_"]),
+        functions=tuple(([stem] if index == 0 else []) + [f"{stem}_{index}"]),
+    )
+
+
+def shared_functions(calls: Sequence[CallText]) -> tuple[CallText, ...]:
+    """One representative of each function that some calls share."""
+    return tuple({c.function: c for c in reversed(calls) if not c.own_copy}.values())[::-1]

@@ -1,0 +1,85 @@
+"""What a kernel is: one way to compute an operator on a core.
+
+A kernel is a C function in ``templates/kernels/<template>.c.j2`` whose first argument is a struct of parameters that the
+same template defines. At each call the struct is a ``static const`` initialiser, so the C compiler specialises an inlined
+copy as if every field were a literal, and one shared copy works from the same data. One module per operator in this
+package; each defines ``KERNELS`` (a tuple, preferred first among equals) and is found by being there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.types import Array
+from tinygen.ops.base import Call
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One C call of a kernel: which tensors it reads and writes, and the fields of its parameter struct.
+
+    `reads` and `writes` are indices into the node's inputs and outputs; the C function takes them as pointers in this
+    order after the parameter struct, then a pointer to `scratch` bytes if that is not 0. A field is an integer, a
+    float, or a numpy array, which becomes a ``static const`` array of its element type in flash.
+    """
+
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    params: Mapping[str, int | float | Array]
+    scratch: int = 0
+
+
+def always(call: Call[Any]) -> bool:
+    """The default of `Kernel.accepts`."""
+    return True
+
+
+def not_in_place(call: Call[Any]) -> tuple[int, ...]:
+    """The default of `Kernel.in_place`."""
+    return ()
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A record of one implementation.
+
+    - `op`: the operators (TFLite names) it computes.
+    - `template`: file under ``templates/kernels`` without ``.c.j2``; the C function there is named ``function``.
+    - `accepts(call)`: whether it can compute this node.
+    - `launch(call)`: the C calls that compute the node, with constants packed as the C code reads them.
+    - `uses`: further templates it needs, in order (``common/requantize`` …).
+    - `requires`: core features (``dsp``, ``mve``, ``fpu``) without which it does not run.
+    - `in_place(call)`: inputs whose memory output 0 may share, because every output element is written only after
+      the last read of the input bytes it overlays (same element size and order).
+    - `speed`: instructions per MAC or per output element, roughly, on the cores it is for: lower is chosen first.
+    """
+
+    op: tuple[str, ...]
+    template: str
+    function: str
+    launch: Callable[[Call[Any]], Sequence[Launch]]
+    accepts: Callable[[Call[Any]], bool] = always
+    uses: tuple[str, ...] = ()
+    requires: frozenset[str] = frozenset()
+    in_place: Callable[[Call[Any]], tuple[int, ...]] = not_in_place
+    speed: float = 10.0
+
+
+def int32(values: Any) -> Array:
+    """`values` as a flat int32 array for a parameter struct; raises if one does not fit."""
+    wide = np.asarray(values, dtype=np.int64).ravel()
+    if wide.size and (wide.min() < -(2**31) or wide.max() >= 2**31):
+        raise OverflowError("a packed constant does not fit int32")
+    return wide.astype(np.int32)
+
+
+def int8(values: Any) -> Array:
+    """`values` as a flat int8 array for a parameter struct; raises if one does not fit."""
+    wide = np.asarray(values, dtype=np.int64).ravel()
+    if wide.size and (wide.min() < -128 or wide.max() > 127):
+        raise OverflowError("a packed constant does not fit int8")
+    return wide.astype(np.int8)

@@ -1,0 +1,27 @@
+"""MAXIMUM with broadcasting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tinygen.ir.graph import Attrs
+from tinygen.kernels.base import Kernel, Launch
+from tinygen.kernels.broadcast import broadcast_params, fits, same_shape_in_place
+from tinygen.ops.base import Call
+
+
+def launch(call: Call[Attrs]) -> Sequence[Launch]:
+    return (Launch((0, 1), (0,), broadcast_params(call)),)
+
+
+KERNELS = (
+    Kernel(
+        op=("MAXIMUM",),
+        template="maximum/portable",
+        function="maximum",
+        launch=launch,
+        accepts=fits,
+        in_place=same_shape_in_place,
+        speed=8.0,
+    ),
+)

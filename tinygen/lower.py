@@ -1,0 +1,161 @@
+"""Graph + target → Program: picks a kernel for each node, packs constants, names memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from tinygen.errors import UnsupportedError
+from tinygen.ir.graph import ABSENT, Graph, Node
+from tinygen.ir.program import Buffer, Constant, Invocation, Operand, Program, Step
+from tinygen.ir.types import Array
+from tinygen.kernels import Kernel, Launch, kernels_for
+from tinygen.ops import call_of, check_node, op_of
+from tinygen.ops.base import Call
+from tinygen.target import Target
+
+Optimize = Literal["speed", "size", "ram", "balanced"]
+
+#: Under `balanced`, a call with at least this share of the program's MACs gets its own specialised copy of the kernel.
+WORTH_A_COPY = 0.02
+
+
+def lower(graph: Graph, target: Target, optimize: Optimize = "balanced") -> Program:
+    """Choose kernels for `target` and lay out what runs. Raises `UnsupportedError` for a node no kernel accepts."""
+    return _Lowering(graph, target, optimize).program()
+
+
+def choose(call: Call[Any], target: Target, optimize: Optimize) -> Kernel:
+    """The best kernel for one node: fewest instructions, or least scratch memory under `ram`."""
+    able = [k for k in kernels_for(call.op) if k.requires <= target.features and k.accepts(call)]
+    if not able:
+        raise UnsupportedError(
+            f"node '{call.name}' ({call.op}): no kernel computes {_types(call)} on {target.name}; see docs/operators.md"
+        )
+    scratch = {id(k): sum(launch.scratch for launch in k.launch(call)) if optimize == "ram" else 0 for k in able}
+    return min(able, key=lambda k: (scratch[id(k)], k.speed))
+
+
+def _types(call: Call[Any]) -> str:
+    return f"{', '.join(str(t) for t in call.inputs if t)} → {', '.join(map(str, call.outputs))}"
+
+
+@dataclass
+class _Lowering:
+    """The state of one lowering: constants shared by content, buffers shared by views."""
+
+    graph: Graph
+    target: Target
+    optimize: Optimize
+    constants: dict[tuple[str, bytes], Constant] = field(default_factory=dict)
+    tensors: dict[str, str] = field(default_factory=dict)
+    buffers: dict[str, Buffer] = field(default_factory=dict)
+    templates: dict[str, None] = field(default_factory=dict)
+
+    def program(self) -> Program:
+        for name in self.graph.inputs:
+            self._allocate(name)
+        total = sum(op_of(n).macs(call_of(self.graph, n)) for n in self.graph.nodes)
+        steps = [step for node in self.graph.nodes for step in self._node(node, total)]
+        steps += [step for name in self.graph.outputs for step in self._constant_output(name)]
+        return Program(
+            name=self.graph.name,
+            inputs=self.graph.inputs,
+            outputs=self.graph.outputs,
+            types={name: self.graph.types[name] for name in self.tensors},
+            tensors=self.tensors,
+            buffers=tuple(self.buffers.values()),
+            steps=tuple(steps),
+            constants=tuple(self.constants.values()),
+            templates=tuple(self.templates),
+        )
+
+    def _allocate(self, tensor: str) -> str:
+        buffer = Buffer(tensor, self.graph.types[tensor].bytes)
+        self.tensors[tensor] = buffer.name
+        self.buffers[buffer.name] = buffer
+        return buffer.name
+
+    def _node(self, node: Node, total_macs: int) -> Iterator[Step]:
+        check_node(self.graph, node)
+        op, call = op_of(node), call_of(self.graph, node)
+        if op.view and node.inputs[0] not in self.graph.constants:
+            self.tensors[node.outputs[0]] = self.tensors[node.inputs[0]]
+            return
+        for output in node.outputs:
+            self._allocate(output)
+        kernel = choose(call, self.target, self.optimize)
+        yield self._step(node, call, kernel, total_macs)
+
+    def _constant_output(self, tensor: str) -> Iterator[Step]:
+        """A graph output whose value is known at build time is copied from flash."""
+        if tensor in self.tensors or tensor not in self.graph.constants:
+            return
+        self._allocate(tensor)
+        node = Node(tensor, "COPY", (tensor,), (tensor,))
+        call = call_of(self.graph, node)
+        yield self._step(node, call, kernels_for("COPY")[0], 0)
+
+    def _step(self, node: Node, call: Call[Any], kernel: Kernel, total_macs: int) -> Step:
+        for template in (*kernel.uses, kernel.template):
+            self.templates[template] = None
+        macs = 0 if node.op == "COPY" else op_of(node).macs(call)
+        before = set(self.constants)
+        own_copy = self._deserves_copy(macs, total_macs)
+        scratch: list[Buffer] = []
+        calls = tuple(self._invoke(node, kernel, launch, own_copy, scratch) for launch in kernel.launch(call))
+        used = {operand.name for c in calls for operand in c.reads if operand.constant}
+        new = [c for key, c in self.constants.items() if key not in before or c.name in used]
+        return Step(
+            name=node.name,
+            op=node.op,
+            kernel=kernel.template,
+            inputs=tuple(n for n in node.inputs if n),
+            outputs=node.outputs,
+            invocations=calls,
+            reads=tuple(dict.fromkeys(o.name for c in calls for o in c.reads if not o.constant)),
+            writes=tuple(dict.fromkeys(self.tensors[n] for n in node.outputs)),
+            scratch=tuple(scratch),
+            overlays=self._overlays(node, call, kernel),
+            macs=macs,
+            constant_bytes=sum(c.bytes for c in new),
+        )
+
+    def _deserves_copy(self, macs: int, total: int) -> bool:
+        if self.optimize == "speed":
+            return True
+        return self.optimize == "balanced" and macs > WORTH_A_COPY * total
+
+    def _overlays(self, node: Node, call: Call[Any], kernel: Kernel) -> tuple[str, ...]:
+        names = [node.inputs[i] for i in kernel.in_place(call)]
+        return tuple(dict.fromkeys(self.tensors[n] for n in names if n in self.tensors))
+
+    def _invoke(
+        self, node: Node, kernel: Kernel, launch: Launch, own_copy: bool, scratch: list[Buffer]
+    ) -> Invocation:
+        if launch.scratch:
+            scratch.append(Buffer(f"{node.outputs[0]}:scratch{len(scratch)}", launch.scratch))
+        return Invocation(
+            function=kernel.function,
+            params={k: self._constant(v) if isinstance(v, np.ndarray) else v for k, v in launch.params.items()},
+            reads=tuple(self._operand(node.inputs[i]) for i in launch.reads),
+            writes=tuple(self._operand(node.outputs[i]) for i in launch.writes),
+            scratch=scratch[-1].name if launch.scratch else None,
+            own_copy=own_copy,
+        )
+
+    def _operand(self, tensor: str) -> Operand:
+        assert tensor != ABSENT, "kernels read only inputs that are given"
+        if tensor in self.tensors:
+            return Operand(self.tensors[tensor], self.graph.types[tensor])
+        return Operand(self._constant(self.graph.constants[tensor].ravel()), self.graph.types[tensor], constant=True)
+
+    def _constant(self, values: Array) -> str:
+        """The name of the array with these values, shared with every other use of the same bytes."""
+        key = (values.dtype.name, values.tobytes())
+        if key not in self.constants:
+            self.constants[key] = Constant(f"c{len(self.constants)}", values)
+        return self.constants[key].name

@@ -1,0 +1,66 @@
+"""Operators: what each means. The registry is the package's own list of files."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from typing import Any
+
+from tinygen.errors import ModelError, UnsupportedError
+from tinygen.ir.graph import Graph, Node
+from tinygen.ops.base import Activation, Call, Op, call_of
+
+__all__ = ["Activation", "Call", "Op", "all_ops", "call_of", "check_node", "op_of", "problems_of"]
+
+
+@cache
+def all_ops() -> dict[str, Op[Any]]:
+    """Every operator by name, sorted: one for each module of this package that defines ``OP``."""
+    found = {}
+    for info in pkgutil.iter_modules(__path__):
+        op = getattr(importlib.import_module(f"{__name__}.{info.name}"), "OP", None)
+        if isinstance(op, Op):
+            found[op.name] = op
+    return dict(sorted(found.items()))
+
+
+def op_of(node: Node) -> Op[Any]:
+    """The operator of `node`; raises `UnsupportedError` if there is none of that name."""
+    op = all_ops().get(node.op)
+    if op is None:
+        raise UnsupportedError(f"node '{node.name}': operator {node.op} is not supported (see docs/operators.md)")
+    return op
+
+
+def problems_of(graph: Graph) -> list[tuple[Node, str]]:
+    """Each node that cannot be compiled, with the sentence that says why."""
+    found = []
+    for node in graph.nodes:
+        try:
+            check_node(graph, node)
+        except (ModelError, UnsupportedError) as error:
+            found.append((node, str(error)))
+    return found
+
+
+def check_node(graph: Graph, node: Node) -> None:
+    """Raise unless `node` meets its operator's constraints and its declared output types match the inferred ones."""
+    op, call = op_of(node), call_of(graph, node)
+    try:
+        problems, inferred = op.problems(call), ()
+        inferred = () if problems else tuple(op.infer(call))
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        # a file can contradict itself in more ways than constraints can list
+        raise ModelError(f"node '{node.name}' ({node.op}) is malformed: {error}") from error
+    if problems:
+        raise UnsupportedError(f"node '{node.name}' ({node.op}): {problems[0]}")
+    declared = tuple((t.shape, t.dtype) for t in call.outputs)
+    if inferred != declared:
+        raise ModelError(
+            f"node '{node.name}' ({node.op}) declares outputs {_show(declared)}, but its inputs give {_show(inferred)}"
+        )
+
+
+def _show(signature: tuple[Any, ...]) -> str:
+    return ", ".join(f"{dtype.value}{list(shape)}" for shape, dtype in signature)
