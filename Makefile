@@ -1,0 +1,50 @@
+# `make` lists what can be made. Everything runs in .venv, which the first target that needs it makes.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint docs bench fuzz mutants differential clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 22
+
+setup: $(STAMP) ## install compilers, the emulator and the Python environment
+
+$(STAMP): pyproject.toml scripts/system_packages.sh
+	PYTHON=$(PYTHON) scripts/system_packages.sh
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[test]'
+	touch $@
+
+demo: $(STAMP) ## compile a model, run it, verify it
+	$(BIN)/python examples/digits/demo.py
+
+test: lint ## style, types and all tests
+	$(BIN)/pytest -n 2
+
+lint: $(STAMP) ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+docs: $(STAMP) ## remake the pages that are generated from data
+	$(BIN)/python scripts/targets_md.py
+	$(BIN)/python scripts/operators_md.py
+
+bench: $(STAMP) ## measure speed, flash and RAM against TensorFlow Lite Micro
+	$(BIN)/python benchmarks/bench.py
+
+fuzz: $(STAMP) ## feed broken and random models
+	$(BIN)/python tests/fuzz.py
+
+mutants: $(STAMP) ## show that tests notice wrong code
+	$(BIN)/python tests/mutants.py
+
+differential: $(STAMP) ## compare with TensorFlow on models made for it
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[train]'
+	$(BIN)/pytest tests/differential -n 2
+
+clean: ## remove everything that was made
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

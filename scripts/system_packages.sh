@@ -1,0 +1,33 @@
+#!/bin/sh
+# Installs, with apt-get, the compilers and the emulator that tests need and this machine lacks; says so
+# where it cannot.
+set -eu
+
+packages=
+need() { # command or file, package
+    command -v "$1" >/dev/null 2>&1 || [ -e "$1" ] || packages="$packages $2"
+}
+need gcc gcc
+need g++ g++
+need clang clang
+need arm-none-eabi-gcc gcc-arm-none-eabi
+need /usr/lib/arm-none-eabi/include/newlib.h libnewlib-arm-none-eabi
+need qemu-system-arm qemu-system-arm
+${PYTHON:-python3} -c 'import ensurepip' 2>/dev/null || packages="$packages python3-venv"
+[ -n "$packages" ] || exit 0
+
+if [ "$(id -u)" = 0 ]; then
+    sudo=
+else
+    sudo=sudo
+fi
+if ! command -v apt-get >/dev/null 2>&1 || { [ -n "$sudo" ] && ! command -v sudo >/dev/null 2>&1; }; then
+    echo "make setup: cannot install these Debian packages here, so what needs them will not run:$packages" >&2
+    exit 0
+fi
+
+echo "make setup: installing$packages"
+export DEBIAN_FRONTEND=noninteractive
+$sudo apt-get update -q
+# shellcheck disable=SC2086  # a list of words
+$sudo apt-get install -q -y --no-install-recommends $packages

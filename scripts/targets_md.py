@@ -1,0 +1,78 @@
+"""Writes docs/targets.md from the files under targets/ (``make docs``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tinygen.target import Target, all_targets
+
+PAGE = Path(__file__).parents[1] / "docs" / "targets.md"
+
+HEAD = """\
+# Targets
+
+<!-- Made from targets/ by `make docs`; change the data, not this page. -->
+
+A target is a core, or a board with its core's data. A core has no limits; a board's RAM and flash are a budget that
+`tinygen build` keeps to. To add one, add a file to `targets/cores` or `targets/boards`.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    targets = all_targets()
+    cores = [t for t in targets if t.is_core]
+    boards = [t for t in targets if not t.is_core]
+    real = [t for t in boards if not is_emulated(t)]
+    return "\n".join(
+        [
+            HEAD,
+            "## Cores\n",
+            *table(["Name", "Features", "Runs on", "Compiler flags", "Description"], map(core_row, cores)),
+            "\n## Boards\n",
+            *table(["Name", "Core", "RAM", "Flash", "Clock", "Description"], map(board_row, real)),
+            "\n## Machines of QEMU\n",
+            "Instructions are counted by SysTick where the machine has one. QEMU models no timing: a count of",
+            "instructions is not a count of cycles.\n",
+            *table(
+                ["Name", "Core", "RAM", "Flash", "Counts instructions", "Description"],
+                map(machine_row, filter(is_emulated, boards)),
+            ),
+            "",
+        ]
+    )
+
+
+def is_emulated(board: Target) -> bool:
+    """Whether the board is itself a machine of QEMU."""
+    return board.emulator is not None and board.emulator.board == board.name
+
+
+def core_row(core: Target) -> list[str]:
+    runs_on = f"`{core.emulator.board}` ({core.emulator.core})" if core.emulator else "this computer"
+    flags = f"`{' '.join(core.cflags)}`" if core.cflags else "none"
+    return [f"`{core.name}`", ", ".join(sorted(core.features)) or "none", runs_on, flags, core.description]
+
+
+def board_row(board: Target) -> list[str]:
+    clock = f"{(board.clock or 0) / 1e6:g} MHz"
+    return [f"`{board.name}`", board.core, kib(board.ram), kib(board.flash), clock, board.description]
+
+
+def machine_row(board: Target) -> list[str]:
+    counts = "yes" if board.emulator and board.emulator.tick_ns else "no"
+    return [f"`{board.name}`", board.core, kib(board.ram), kib(board.flash), counts, board.description]
+
+
+def kib(size: int | None) -> str:
+    return f"{(size or 0) // 1024} KiB"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A Markdown table, a string for each line."""
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
