@@ -40,6 +40,8 @@ def emit(program: Program, plan: Plan, provenance: Sequence[str]) -> dict[str, s
         "P": p.upper(),
         "inline": f"{p.upper()}INLINE",
         "arena_bytes": plan.bytes,
+        "input_count": len(program.inputs),
+        "output_count": len(program.outputs),
         "inputs": [text.port_text(p, "input", i, n, program, plan) for i, n in enumerate(program.inputs)],
         "outputs": [text.port_text(p, "output", i, n, program, plan) for i, n in enumerate(program.outputs)],
         "constants": [text.constant_text(c) for c in program.constants],
