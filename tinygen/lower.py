@@ -133,9 +133,7 @@ class _Lowering:
         names = [node.inputs[i] for i in kernel.in_place(call)]
         return tuple(dict.fromkeys(self.tensors[n] for n in names if n in self.tensors))
 
-    def _invoke(
-        self, node: Node, kernel: Kernel, launch: Launch, own_copy: bool, scratch: list[Buffer]
-    ) -> Invocation:
+    def _invoke(self, node: Node, kernel: Kernel, launch: Launch, own_copy: bool, scratch: list[Buffer]) -> Invocation:
         if launch.scratch:
             scratch.append(Buffer(f"{node.outputs[0]}:scratch{len(scratch)}", launch.scratch))
         return Invocation(

@@ -27,4 +27,6 @@ def load(path: Path) -> Graph:
     data = read_bytes(path)
     if tflite.is_tflite(data):
         return tflite.read(path, data)
-    raise ModelError(f"{path.name}: not a TFLite model (bytes 4 to 8 are not 'TFL3'); export the model as .tflite (int8)")
+    raise ModelError(
+        f"{path.name}: not a TFLite model (bytes 4 to 8 are not 'TFL3'); export the model as .tflite (int8)"
+    )

@@ -23,8 +23,8 @@ MAX_OPERATORS, MAX_TENSORS, MAX_OPERANDS, MAX_RANK = 10_000, 50_000, 1_000, 8
 #: Largest tensor, in bytes: far above the memory of any microcontroller.
 MAX_TENSOR_BYTES = 1 << 26
 
-_OPERATORS = {v: k for k, v in vars(tflite.BuiltinOperator).items() if isinstance(v, int)}
-_TYPES = {v: k.lower() for k, v in vars(tflite.TensorType).items() if isinstance(v, int)}
+_OPERATORS: dict[int, str] = {v: k for k, v in vars(tflite.BuiltinOperator).items() if isinstance(v, int)}
+_TYPES: dict[int, str] = {v: k.lower() for k, v in vars(tflite.TensorType).items() if isinstance(v, int)}
 _SUPPORTED_TYPES = {t.value for t in DType}
 
 #: What the flatbuffers runtime raises on bytes that do not hold together.

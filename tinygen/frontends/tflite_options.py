@@ -92,9 +92,7 @@ def _padding(source: _Source, name: str, hint: Any) -> tuple[int, int, int, int]
     dilation = _READERS["dilation"](source, "dilation", None) if hasattr(source.options, "DilationHFactor") else (1, 1)
     if len(image) != 2 or len(window) != 2:
         raise ModelError(f"an operator {source.op} has tensors without height and width")
-    (top, bottom), (left, right) = (
-        same_padding(image[i], window[i], stride[i], dilation[i]) for i in range(2)
-    )
+    (top, bottom), (left, right) = (same_padding(image[i], window[i], stride[i], dilation[i]) for i in range(2))
     return top, bottom, left, right
 
 

@@ -3,39 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from tinygen.ir.types import Array
 from tinygen.kernels.base import Kernel, Launch
 from tinygen.ops import all_ops
 from tinygen.ops.base import Call
+from tinygen.ops.table import table_of, variable_inputs
 
 
-def is_pointwise(call: Call[Any]) -> bool:
-    return all_ops()[call.op].pointwise(call)
-
-
-def table_of(call: Call[Any]) -> Array:
-    """The operator's answer for each int8 value, -128 first, shape [256]; constant operands stay as they are."""
-    variable = [i for i, value in enumerate(call.constants) if value is None and call.inputs[i] is not None]
-    every = np.arange(-128, 128).astype(np.int8)
-    inputs, types = list(call.constants), list(call.inputs)
-    for index in variable:
-        inputs[index], types[index] = every, replace(call.input(index), shape=(256,))
-    wide = replace(call, inputs=tuple(types), outputs=(replace(call.output, shape=(256,)),))
-    return all_ops()[call.op].reference(wide, inputs)[0].reshape(256)
+def is_table(call: Call[Any]) -> bool:
+    return len(variable_inputs(call)) == 1 and all_ops()[call.op].pointwise(call)
 
 
 def launch(call: Call[Any]) -> Sequence[Launch]:
-    index = next(i for i, value in enumerate(call.constants) if value is None and call.inputs[i] is not None)
-    return (Launch((index,), (0,), {"elements": call.output.elements, "table": table_of(call)}),)
+    table = table_of(call)
+    assert table is not None, "accepts() came first"
+    return (Launch((variable_inputs(call)[0],), (0,), {"elements": call.output.elements, "table": table}),)
 
 
 def in_place(call: Call[Any]) -> tuple[int, ...]:
-    return tuple(i for i, value in enumerate(call.constants) if value is None)[:1]
+    index = variable_inputs(call)[0]
+    return (index,) if call.input(index).elements == call.output.elements else ()
 
 
 KERNELS = (
@@ -44,7 +32,7 @@ KERNELS = (
         template="lookup/table",
         function="lookup",
         launch=launch,
-        accepts=is_pointwise,
+        accepts=is_table,
         in_place=in_place,
         speed=4.0,
     ),

@@ -48,8 +48,8 @@ def check_node(graph: Graph, node: Node) -> None:
     """Raise unless `node` meets its operator's constraints and its declared output types match the inferred ones."""
     op, call = op_of(node), call_of(graph, node)
     try:
-        problems, inferred = op.problems(call), ()
-        inferred = () if problems else tuple(op.infer(call))
+        problems = op.problems(call)
+        inferred = tuple(op.infer(call)) if not problems else ()
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         # a file can contradict itself in more ways than constraints can list
         raise ModelError(f"node '{node.name}' ({node.op}) is malformed: {error}") from error

@@ -8,6 +8,7 @@ said otherwise; results fit the C types named.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     return (0, 0) if shift < -31 else (multiplier, shift)
 
 
-def round_half_away(values: Array | np.float64) -> Array:
+def round_half_away(values: Array | np.floating[Any]) -> Array:
     """C's round(): to the nearest integer, halves away from zero; keeps the float type.
 
     Not floor(|x| + 0.5): that sum itself rounds for 0.49999999999999994.
@@ -60,7 +61,7 @@ def rounding_divide_by_pot(x: Array, exponent: Array | int) -> Array:
     mask = (np.int64(1) << exponent) - 1
     remainder = x & mask
     threshold = (mask >> 1) + (x < 0)
-    return (x >> exponent) + (remainder > threshold)
+    return np.asarray((x >> exponent) + (remainder > threshold))
 
 
 def multiply_by_quantized_multiplier(x: Array, multiplier: Array | int, shift: Array | int) -> Array:

@@ -1,0 +1,174 @@
+"""What the command line does, without a shell: load, build, run, verify."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from tinygen import frontends
+from tinygen.emit.render import emit
+from tinygen.errors import UsageError
+from tinygen.ir import store
+from tinygen.ir.graph import Graph
+from tinygen.ir.program import Program
+from tinygen.lower import Optimize, lower
+from tinygen.measure import measure
+from tinygen.ops import check_node
+from tinygen.passes import LOSSLESS, run_passes
+from tinygen.plan.arena import Plan, plan
+from tinygen.plan.budget import Budget, check_budget
+from tinygen.plan.order import in_best_order
+from tinygen.report import ModelInfo, report
+from tinygen.target import Target, load_target
+
+#: Words that may not name a model: they would not compile as C or C++ identifiers with an underscore appended.
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,40}")
+
+
+@dataclass(frozen=True)
+class Build:
+    """Everything that one build produced. `files` are the contents to write, `report` the content of report.json."""
+
+    name: str
+    target: Target
+    graph: Graph
+    program: Program
+    plan: Plan
+    files: Mapping[str, bytes]
+    report: Mapping[str, Any]
+
+    def write(self, folder: str | Path) -> Path:
+        """Write all files into `folder` (made if need be), each complete or not at all; returns the folder."""
+        return write_files(Path(folder), self.files)
+
+
+def load(path: str | Path) -> Graph:
+    """The graph of a model file.
+
+    Raises `ModelError` if it is malformed, `UnsupportedError` if it uses what tinygen does not have.
+    """
+    graph = frontends.load(Path(path))
+    for node in graph.nodes:
+        check_node(graph, node)
+    return graph
+
+
+def build(
+    model: str | Path | Graph,
+    target: str | Target = "cortex-m4",
+    *,
+    name: str | None = None,
+    optimize: Optimize = "balanced",
+    ram: int | None = None,
+    flash: int | None = None,
+) -> Build:
+    """Compile `model` (a file or a graph) for `target` (a core or board, or its name).
+
+    `name` prefixes every C symbol (default: from the file name). `ram` and `flash` are budgets in bytes (default:
+    the board's). Raises `BudgetError` if the program does not fit, and what `load` raises. Nothing is written.
+    """
+    if optimize not in get_args(Optimize):
+        raise UsageError(f"optimize '{optimize}': expected one of {', '.join(get_args(Optimize))}")
+    goal = load_target(target) if isinstance(target, str) else target
+    graph, info = _source(model)
+    graph = _renamed(graph, symbol(name if name is not None else graph.name, given=name is not None))
+    graph, outcomes = run_passes(graph, LOSSLESS)
+    graph = in_best_order(graph)
+    program = lower(graph, goal, optimize)
+    layout = plan(program)
+    command = command_line(info.file, goal.name, graph.name if name else None, optimize, ram, flash)
+    sources = {
+        k: v.encode() for k, v in emit(program, layout, provenance(command, info, goal, program, layout)).items()
+    }
+    memory = measure(sources, program, layout, goal, optimize)
+    check_budget(_budget(goal, ram, flash), memory.ram, memory.flash, program, layout)
+    files = {**sources, f"{graph.name}.tgm": store.dumps(graph)}
+    made = report(program, layout, memory, goal, info, outcomes, files, command)
+    files["report.json"] = (json.dumps(made, indent=1, ensure_ascii=False) + "\n").encode()
+    return Build(graph.name, goal, graph, program, layout, files, made)
+
+
+def _source(model: str | Path | Graph) -> tuple[Graph, ModelInfo]:
+    if isinstance(model, Graph):
+        return model, ModelInfo(model.name, "graph", hashlib.sha256(store.dumps(model)).hexdigest())
+    path = Path(model)
+    graph = load(path)
+    return graph, ModelInfo(path.name, "tflite", hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _renamed(graph: Graph, name: str) -> Graph:
+    return Graph(name, graph.inputs, graph.outputs, graph.nodes, graph.types, graph.constants)
+
+
+def symbol(name: str, given: bool) -> str:
+    """`name` as a C identifier in lower case: as it is if `given` by the user (who is told if it is none), else mended."""
+    if given:
+        if not _IDENTIFIER.fullmatch(name):
+            raise UsageError(f"--name {name}: expected a C identifier of at most 41 letters, digits and underscores")
+        return name
+    mended = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40].rstrip("_")
+    return mended if _IDENTIFIER.fullmatch(mended) else f"model_{mended}".rstrip("_")
+
+
+def _budget(target: Target, ram: int | None, flash: int | None) -> Budget:
+    board = f"target {target.name}"
+    return Budget(
+        ram if ram is not None else target.ram,
+        flash if flash is not None else target.flash,
+        "--ram" if ram is not None else board,
+        "--flash" if flash is not None else board,
+    )
+
+
+def command_line(file: str, target: str, name: str | None, optimize: str, ram: int | None, flash: int | None) -> str:
+    """The command that makes the same files again, without folders."""
+    words = ["tinygen", "build", file, "--target", target]
+    options = {
+        "--name": name,
+        "--ram": ram,
+        "--flash": flash,
+        "--optimize": optimize if optimize != "balanced" else None,
+    }
+    for option, value in options.items():
+        words += [] if value is None else [option, str(value)]
+    return shlex.join(words)
+
+
+def provenance(command: str, info: ModelInfo, target: Target, program: Program, layout: Plan) -> list[str]:
+    """The lines at the top of the generated files: what made them, from what, for what. No date, no path."""
+    return [
+        command,
+        f"model:  {info.file}, SHA-256 {info.sha256}",
+        f"target: {target.name} ({target.core})",
+        f"RAM:    {layout.bytes} bytes of arena; constants: {program.constant_bytes} bytes; MACs: {program.macs}",
+    ]
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> Path:
+    """Write `files` into `folder`: all are written beside it first, then moved into place one by one."""
+    parent = folder.resolve().parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=parent))
+    except OSError as error:
+        raise UsageError(f"cannot write to '{folder}': {error.strerror or error}") from None
+    try:
+        for name, data in files.items():
+            (temporary / name).write_bytes(data)
+        folder.mkdir(exist_ok=True)
+        for name in files:
+            os.replace(temporary / name, folder / name)
+    except OSError as error:
+        raise UsageError(f"cannot write to '{folder}': {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder

@@ -1,0 +1,37 @@
+"""Nodes whose inputs are all known, and shapes, are computed now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tinygen.ir.graph import Graph
+from tinygen.ir.types import Array
+from tinygen.ops import call_of, check_node, op_of
+from tinygen.passes.base import Keeps, Result, label
+
+#: Operators whose result depends on the type of their input only.
+_STATIC = frozenset({"SHAPE"})
+
+
+@dataclass(frozen=True)
+class FoldConstants:
+    """Replace every node that does not depend on the model's input by its value."""
+
+    name: str = "fold-constants"
+    keeps: Keeps = Keeps.BITS
+
+    def run(self, graph: Graph) -> Result:
+        constants: dict[str, Array] = dict(graph.constants)
+        nodes, done = [], []
+        for node in graph.nodes:
+            known = all(not n or n in constants for n in node.inputs)
+            if not known and node.op not in _STATIC:
+                nodes.append(node)
+                continue
+            folded = Graph(graph.name, graph.inputs, (), (), graph.types, constants)
+            check_node(folded, node)
+            values = op_of(node).reference(call_of(folded, node), [constants.get(n) for n in node.inputs])
+            for name, value in zip(node.outputs, values, strict=True):
+                constants[name] = value.astype(graph.types[name].dtype.numpy).reshape(graph.types[name].shape)
+            done.append(f"{label(node)} is constant")
+        return Result(graph.with_nodes(nodes, constants=constants) if done else graph, tuple(done))
