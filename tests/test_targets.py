@@ -96,10 +96,13 @@ static uint32_t ticks(void)
 
 void reset(void)
 {
-    volatile uint32_t *const first = (volatile uint32_t *)RAM, *const last = (volatile uint32_t *)(RAM + RAM_SIZE - 4);
-    *first = 0x12345678;
-    *last = 0x9ABCDEF0;
-    int right = *first == 0x12345678 && *last == 0x9ABCDEF0 && REGISTER(FLASH + FLASH_SIZE - 4) == 0;
+    /* The end of the first half too: it must not be what the end of the second half mirrors. */
+    const uint32_t first = RAM, middle = RAM + RAM_SIZE / 2 - 4, last = RAM + RAM_SIZE - 4;
+    REGISTER(first) = 0x12345678;
+    REGISTER(middle) = 0x23456789;
+    REGISTER(last) = 0x3456789A;
+    int right = REGISTER(first) == 0x12345678 && REGISTER(middle) == 0x23456789 && REGISTER(last) == 0x3456789A;
+    right = right && REGISTER(FLASH + FLASH_SIZE - 4) == 0;
 #if COUNTS
     const uint32_t counted = ticks();
     right = right && counted > TICKS - TICKS / 100 && counted < TICKS + TICKS / 100;
@@ -108,7 +111,7 @@ void reset(void)
 }
 
 __attribute__((section(".text.vectors"), used)) static void (*const vectors[])(void) = {
-    (void (*)(void))(RAM + RAM_SIZE / 2), reset, 0, 0
+    (void (*)(void))(RAM + RAM_SIZE / 4), reset, 0, 0
 };
 """
 
