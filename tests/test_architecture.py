@@ -28,7 +28,7 @@ ORDER = (
     "toolchain",
     "measure",
     "verify doctor",
-    "api",
+    "api inspection",
     "__init__",
     "cli",
     "__main__",
