@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinygen.ir.types import DType
 from tinygen.ops.base import Call
+from tinygen.ops.binary import Alignment
 
 OUTER = 4
 
@@ -37,7 +39,9 @@ def collapse(shape: tuple[int, ...], *inputs: tuple[int, ...]) -> tuple[list[int
 
 
 def fits(call: Call[Any]) -> bool:
-    """Whether the broadcast needs no more loops than the template has."""
+    """Whether all tensors are int8 and the broadcast needs no more loops than the template has."""
+    if any(t.dtype is not DType.INT8 for t in (call.input(0), call.input(1), call.output)):
+        return False
     dims, _ = collapse(call.output.shape, call.input(0).shape, call.input(1).shape)
     return len(dims) <= OUTER + 1
 
@@ -51,6 +55,15 @@ def broadcast_params(call: Call[Any]) -> dict[str, int]:
     first = {f"a{i}": a[i] for i in range(OUTER)}
     second = {f"b{i}": b[i] for i in range(OUTER)}
     return {**outer, "run": dims[-1], **first, "a_step": a[-1], **second, "b_step": b[-1]}
+
+
+def aligned_params(call: Call[Any], rule: Alignment) -> dict[str, int]:
+    """The fields with which ``common/rescale`` brings inputs 0 and 1 to one scale."""
+    (a_multiplier, a_shift), (b_multiplier, b_shift) = rule.a, rule.b
+    return {
+        "a_zero": call.input(0).q.zero_point, "a_multiplier": a_multiplier, "a_right": -a_shift,
+        "b_zero": call.input(1).q.zero_point, "b_multiplier": b_multiplier, "b_right": -b_shift,
+    }  # fmt: skip
 
 
 def same_shape_in_place(call: Call[Any]) -> tuple[int, ...]:

@@ -1,0 +1,42 @@
+"""ADD."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.laws import check_laws, check_reference, load
+from tests.operators.binary import binary_models, check_binary_refusals, check_int32, int8_model
+from tests.strategies import FEW, MANY
+from tinygen.ops import problems_of
+
+OPTIONS = "AddOptions"
+
+
+@FEW
+@given(st.lists(binary_models("ADD", OPTIONS), min_size=8, max_size=8), st.integers(0, 2**32))
+def test_laws(files: list[bytes], seed: int) -> None:
+    check_laws(files, seed)
+
+
+@MANY
+@given(binary_models("ADD", OPTIONS), st.integers(0, 2**32))
+def test_reference(data: bytes, seed: int) -> None:
+    check_reference(data, seed)
+
+
+def test_extreme_scales() -> None:
+    """One input's scale flushes to zero; the output's is as fine, or as coarse, as it may be."""
+    tiny, small, one, huge = (1e-12, 3), (7e-6, -128), (1.0, 5), (1e12, 0)
+    scales = [(tiny, one, one), (one, tiny, one), (one, one, small), (one, one, huge), (huge, tiny, (4e6, 127))]
+    check_laws([int8_model("ADD", OPTIONS, *types) for types in scales])
+
+
+def test_int32() -> None:
+    check_int32("ADD", OPTIONS)
+
+
+def test_refusals() -> None:
+    check_binary_refusals("ADD", OPTIONS)
+    wide = int8_model("ADD", OPTIONS, (2.0**18, 0), (1, 0), (1, 0))
+    assert "less than 2^18 times the output scale" in problems_of(load(wide))[0][1]

@@ -1,0 +1,90 @@
+"""ADD: the sum of two tensors, with broadcasting and a fused activation (micro/kernels/add_common.cc)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.types import Array, DType, Real
+from tinygen.ops.base import Call, Op, given
+from tinygen.ops.binary import (
+    LIMIT_NOISE,
+    ActivationAttrs,
+    Alignment,
+    infer,
+    int8_or_plain_int32,
+    no_int32_activation,
+    pointwise,
+    two_inputs,
+)
+from tinygen.ops.numerics import (
+    activation_range,
+    clamp,
+    multiply_by_quantized_multiplier,
+    quantize_multiplier,
+    wrap_int32,
+)
+from tinygen.ops.shapes import broadcastable
+
+LEFT_SHIFT = 20
+
+
+def scales_fit(call: Call[Any]) -> bool:
+    """The larger input scale must be less than 2^18 times the output scale (TFLite's fixed-point sum needs that)."""
+    return call.output.dtype is not DType.INT8 or output_ratio(call) < 0.5
+
+
+def output_ratio(call: Call[Any]) -> float:
+    """Output steps in one unit of the aligned sum."""
+    return 2 * max(call.input(0).q.scale, call.input(1).q.scale) / (2.0**LEFT_SHIFT * call.output.q.scale)
+
+
+def alignment(call: Call[Any]) -> Alignment:
+    """CalculateOpDataAdd: all ratios in float64."""
+    first, second = call.input(0).q.scale, call.input(1).q.scale
+    twice = 2 * max(first, second)
+    return Alignment(
+        LEFT_SHIFT,
+        quantize_multiplier(first / twice),
+        quantize_multiplier(second / twice),
+        quantize_multiplier(output_ratio(call)),
+    )
+
+
+def requantize_sum(call: Call[Any], total: Array, output: tuple[int, int]) -> Array:
+    """An aligned sum to the output's int8, with the fused activation's clamp."""
+    scaled = multiply_by_quantized_multiplier(total, *output) + call.output.q.zero_point
+    return clamp(scaled, call.output, activation_range(call.attrs.activation, call.output))
+
+
+def real(call: Call[ActivationAttrs], inputs: Sequence[Real | None]) -> Sequence[Real]:
+    return (np.clip(given(inputs[0]) + given(inputs[1]), *call.attrs.activation.limits),)
+
+
+def reference(call: Call[ActivationAttrs], inputs: Sequence[Array | None]) -> Sequence[Array]:
+    a, b = given(inputs[0]), given(inputs[1])
+    if call.output.dtype is DType.INT32:
+        return (wrap_int32(a.astype(np.int64) + b).astype(np.int32),)
+    rule = alignment(call)
+    x, y = rule.aligned(call, (a, b))
+    return (requantize_sum(call, x + y, rule.output),)
+
+
+def bound(call: Call[ActivationAttrs]) -> float:
+    """Half a step for the last rounding. Before it, only the smaller scale's input is not aligned exactly (off by at
+    most 0.82 units: two roundings and the multiplier's), and the sum is rounded to a unit of its own."""
+    return 0.5 + LIMIT_NOISE + (2 * output_ratio(call) if call.output.dtype is DType.INT8 else 0)
+
+
+OP = Op(
+    name="ADD",
+    attrs=ActivationAttrs,
+    infer=infer,
+    real=real,
+    reference=reference,
+    constraints=(two_inputs, int8_or_plain_int32, no_int32_activation, broadcastable, scales_fit),
+    bound=bound,
+    pointwise=pointwise,
+)
