@@ -122,3 +122,12 @@ def reciprocal(x: Array, integer_bits: int) -> tuple[Array, Array]:
     """GetReciprocal: (raw Q0, exponent) of 1 / `x` for `x` >= 1 in Q(integer_bits): raw / 2^31 / 2^exponent."""
     zeros = leading_zeros(x)
     return one_over_one_plus_x(wrap_int32((np.asarray(x, np.int64) << zeros) - (1 << 31))), integer_bits - zeros
+
+
+def requantize_bound(ratio: float, largest: float) -> float:
+    """How far, in output steps, x * `ratio` with two roundings lies from its real value, for |x| up to `largest`.
+
+    Half a step at the end; half a step before the right shift, if there is one; half a unit of the 31-bit multiplier.
+    """
+    _, shift = quantize_multiplier(ratio)
+    return 0.5 + (2.0 ** (shift - 1) if shift < 0 else 0.0) + largest * abs(ratio) * 2.0**-31 + 1e-6
