@@ -24,9 +24,18 @@ def read_bytes(path: Path) -> bytes:
 
 def load(path: Path) -> Graph:
     """The graph in the model file `path`, whatever its format."""
+    return tflite.read(path, _tflite_bytes(path))
+
+
+def operators(path: Path) -> list[str]:
+    """The operators of a model file in order, supported or not."""
+    return tflite.operators(_tflite_bytes(path))
+
+
+def _tflite_bytes(path: Path) -> bytes:
     data = read_bytes(path)
     if tflite.is_tflite(data):
-        return tflite.read(path, data)
+        return data
     raise ModelError(
         f"{path.name}: not a TFLite model (bytes 4 to 8 are not 'TFL3'); export the model as .tflite (int8)"
     )

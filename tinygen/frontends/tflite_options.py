@@ -54,6 +54,10 @@ def _plain(source: _Source, name: str, hint: Any) -> Any:
     method = "".join(part.capitalize() for part in name.split("_"))
     if not hasattr(source.options, method):
         raise ModelError(f"an operator {source.op} carries the options of another ({type(source.options).__name__})")
+    if hasattr(source.options, f"{method}AsNumpy"):
+        values = getattr(source.options, f"{method}AsNumpy")()
+        # the runtime's answer for an absent vector is 0
+        return () if isinstance(values, int) else tuple(int(v) for v in values)
     value = getattr(source.options, method)()
     if isinstance(hint, type) and issubclass(hint, Enum):
         return _enum(source.op, hint, value)

@@ -8,11 +8,7 @@ from typing import Any
 from tinygen.kernels.base import Kernel, Launch
 from tinygen.ops import all_ops
 from tinygen.ops.base import Call
-from tinygen.ops.table import table_of, variable_inputs
-
-
-def is_table(call: Call[Any]) -> bool:
-    return len(variable_inputs(call)) == 1 and all_ops()[call.op].pointwise(call)
+from tinygen.ops.table import is_table, table_of, variable_inputs
 
 
 def launch(call: Call[Any]) -> Sequence[Launch]:

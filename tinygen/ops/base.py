@@ -119,8 +119,8 @@ class Op(Generic[A]):
     - `constraints` say which nodes are supported; checked before anything else is called.
     - `macs(call)` counts multiply-accumulates.
     - `bound(call)` is how far `reference` may lie from `real`, in steps of the output.
-    - `pointwise(call)` tells that each int8 output element depends on one int8 input element only, the same way
-      everywhere, so that the node may become a 256-byte table.
+    - `pointwise(call)` tells that each output element depends on one element of the only run-time input, the same way
+      everywhere, so that from int8 to int8 the node (or a chain of such nodes) may become a 256-byte table.
     - `view`: the output is the first input's bytes under another shape; nothing runs.
     """
 

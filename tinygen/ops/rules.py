@@ -40,5 +40,5 @@ def same_as_input(call: Call[Any]) -> Sequence[Signature]:
 
 
 def always_pointwise(call: Call[Any]) -> bool:
-    """`pointwise` of operators that are a table from one int8 value to another."""
-    return call.input(0).dtype is DType.INT8 and call.output.dtype is DType.INT8
+    """`pointwise` of operators that compute each element of the output from the same element of the input."""
+    return True

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir.types import Array
+from tinygen.ir.types import Array, DType
 from tinygen.ops import all_ops
 from tinygen.ops.base import Call
 
@@ -17,17 +17,27 @@ def variable_inputs(call: Call[Any]) -> list[int]:
     return [i for i, t in enumerate(call.inputs) if t is not None and call.constants[i] is None]
 
 
+def is_table(call: Call[Any]) -> bool:
+    """Whether the node is a function of one int8 value to another."""
+    variables = variable_inputs(call)
+    return (
+        len(variables) == 1
+        and len(call.outputs) == 1
+        and all_ops()[call.op].pointwise(call)
+        and call.input(variables[0]).dtype is call.output.dtype is DType.INT8
+    )
+
+
 def table_of(call: Call[Any]) -> Array | None:
     """The operator's int8 answer for each int8 value, -128 first, shape [256]; None if it is no such function.
 
     Constant operands stay as they are.
     """
-    op, variables = all_ops()[call.op], variable_inputs(call)
-    if len(variables) != 1 or len(call.outputs) != 1 or not op.pointwise(call):
+    if not is_table(call):
         return None
-    (index,) = variables
+    (index,) = variable_inputs(call)
     inputs, types = list(call.constants), list(call.inputs)
     inputs[index] = np.arange(-128, 128).astype(np.int8)
     types[index] = replace(call.input(index), shape=(256,))
     wide = replace(call, inputs=tuple(types), outputs=(replace(call.output, shape=(256,)),))
-    return op.reference(wide, inputs)[0].reshape(256)
+    return all_ops()[call.op].reference(wide, inputs)[0].reshape(256)

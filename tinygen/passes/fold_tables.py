@@ -1,51 +1,91 @@
-"""Chains of one-input int8 functions become one 256-byte table."""
+"""Chains of one-input functions from int8 to int8 become one 256-byte table.
+
+What lies between may be float (DEQUANTIZE, NEG, QUANTIZE as TensorFlow's converter leaves them): only the ends count.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from tinygen.ir.graph import Attrs, Graph, Node
-from tinygen.ir.types import DType, TensorType
+from tinygen.ir.types import Array, DType, TensorType
+from tinygen.ops import call_of, op_of
 from tinygen.passes.base import Keeps, Result, label
-from tinygen.passes.rewrite import table_of, variable_inputs
+from tinygen.passes.rewrite import variable_inputs
 
 
 @dataclass(frozen=True)
 class FoldTables:
-    """Compose neighbouring nodes that are functions of one int8 value into one LOOKUP."""
+    """Compose neighbouring nodes that are functions of one value into one LOOKUP."""
 
     name: str = "fold-tables"
     keeps: Keeps = Keeps.BITS
 
     def run(self, graph: Graph) -> Result:
         done: list[str] = []
-        for node in graph.nodes:
-            inner = _inner(graph, node)
-            if inner is not None:
-                graph = _composed(graph, inner, next(n for n in graph.nodes if n.outputs == node.outputs))
-                done.append(f"{label(node)} and {label(inner)} are one table")
+        for last in reversed(graph.nodes):
+            chain = longest_chain(graph, last)
+            if len(chain) > 1:
+                graph = _composed(graph, chain)
+                done.append(f"{', '.join(label(n) for n in chain)} are one table")
         return Result(graph, tuple(done))
 
 
-def _inner(graph: Graph, node: Node) -> Node | None:
-    """The table that feeds the table `node`, if nothing else reads it."""
-    if table_of(graph, node) is None:
-        return None
-    (source,) = variable_inputs(graph, node)
-    inner = graph.producer(source)
-    if inner is None or len(graph.consumers(source)) != 1 or graph.is_output(source):
-        return None
-    same_shape = graph.types[source].shape == graph.types[node.outputs[0]].shape
-    return inner if same_shape and table_of(graph, inner) is not None else None
+def longest_chain(graph: Graph, last: Node) -> list[Node]:
+    """The longest run of nodes that ends with `last`, from int8 to int8, in which each only feeds the next."""
+    if last not in graph.nodes or graph.types[last.outputs[0]].dtype is not DType.INT8:
+        return []
+    chain: list[Node] = []
+    best: list[Node] = []
+    for node in _backwards(graph, last):
+        chain.insert(0, node)
+        if graph.types[variable_inputs(graph, node)[0]].dtype is DType.INT8:
+            best = list(chain)
+    return best
 
 
-def _composed(graph: Graph, inner: Node, outer: Node) -> Graph:
-    first, second = table_of(graph, inner), table_of(graph, outer)
-    assert first is not None and second is not None
-    (source,) = variable_inputs(graph, inner)
-    name = f"{outer.outputs[0]}:table"
-    node = replace(outer, op="LOOKUP", inputs=(source, name), attrs=Attrs())
-    types = {**graph.types, name: TensorType((256,), DType.INT8, graph.types[outer.outputs[0]].quant)}
-    constants = {**graph.constants, name: second[first.astype(int) + 128]}
-    nodes = [node if n is outer else n for n in graph.nodes if n is not inner]
+def _backwards(graph: Graph, last: Node) -> Iterator[Node]:
+    """`last` and the functions of one value before it that nothing else reads, the nearest first."""
+    node: Node | None = last
+    while node is not None and _is_function(graph, node):
+        yield node
+        (source,) = variable_inputs(graph, node)
+        alone = len(graph.consumers(source)) == 1 and not graph.is_output(source)
+        node = graph.producer(source) if alone else None
+
+
+def _is_function(graph: Graph, node: Node) -> bool:
+    variables = variable_inputs(graph, node)
+    if len(variables) != 1 or len(node.outputs) != 1 or not op_of(node).pointwise(call_of(graph, node)):
+        return False
+    return graph.types[variables[0]].shape == graph.types[node.outputs[0]].shape
+
+
+def _composed(graph: Graph, chain: list[Node]) -> Graph:
+    last = chain[-1]
+    (source,) = variable_inputs(graph, chain[0])
+    name = f"{last.outputs[0]}:table"
+    node = replace(last, op="LOOKUP", inputs=(source, name), attrs=Attrs())
+    types = {**graph.types, name: TensorType((256,), DType.INT8, graph.types[last.outputs[0]].quant)}
+    constants = {**graph.constants, name: _table(graph, chain)}
+    nodes = [node if n is last else n for n in graph.nodes if n is last or n not in chain]
     return graph.with_nodes(nodes, types=types, constants=constants)
+
+
+def _table(graph: Graph, chain: list[Node]) -> Array:
+    """The chain's answer for each int8 value, int8 [256]."""
+    values: Array = np.arange(-128, 128).astype(np.int8)
+    for node in chain:
+        (source,) = variable_inputs(graph, node)
+        call = call_of(graph, node)
+        types = tuple(
+            replace(t, shape=(256,)) if t is not None and name == source else t
+            for name, t in zip(node.inputs, call.inputs, strict=True)
+        )
+        wide = replace(call, inputs=types, outputs=(replace(call.output, shape=(256,)),))
+        inputs = [values if name == source else graph.constants.get(name) for name in node.inputs]
+        values = op_of(node).reference(wide, inputs)[0].reshape(256)
+    return values

@@ -1,0 +1,214 @@
+"""The command line. Everything it does is in `tinygen.api`; here are only words and tables."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from tinygen import api, doctor, inspection
+from tinygen.errors import TinygenError
+from tinygen.plan.budget import parse_bytes
+from tinygen.target import Target, all_targets, load_target
+from tinygen.verify.check import Verification
+from tinygen.version import VERSION
+
+_OUT = Console(soft_wrap=True, highlight=False)
+_ERR = Console(stderr=True, soft_wrap=True, highlight=False)
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts instead of tables.")
+
+
+class _Commands(click.Group):
+    """A group whose commands end a `TinygenError` with its sentence and its exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TinygenError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="tinygen")
+def main() -> None:
+    """Turn a trained neural network into C for a microcontroller, and prove that it computes the same bits."""
+
+
+def _bytes(option: str) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
+    def parse(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+        return None if value is None else parse_bytes(value, option)
+
+    return parse
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--target", default="cortex-m4", show_default=True, help="Core or board; `tinygen targets` lists them.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write to (default: the model's name).")
+@click.option("--name", help="Prefix of all C symbols and file names (default: from the file name).")
+@click.option("--ram", callback=_bytes("--ram"), help="RAM budget, such as 64K (default: the board's).")
+@click.option("--flash", callback=_bytes("--flash"), help="Flash budget, such as 256K (default: the board's).")
+@click.option(
+    "--optimize",
+    type=click.Choice(["speed", "size", "ram", "balanced"]),
+    default="balanced",
+    show_default=True,
+    help="What to favour where kernels differ.",
+)
+@_json
+def build(
+    model: Path,
+    target: str,
+    out: Path | None,
+    name: str | None,
+    ram: int | None,
+    flash: int | None,
+    optimize: Any,
+    as_json: bool,
+) -> None:
+    """Compile MODEL (an int8 .tflite file) to C."""
+    with _ERR.status(f"compiling {model.name}"):
+        made = api.build(model, target, name=name, optimize=optimize, ram=ram, flash=flash)
+        folder = made.write(out if out is not None else Path(made.name))
+    if as_json:
+        click.echo(json.dumps(made.report, indent=1))
+        return
+    _print_layers(made.report)
+    _print_memory(made.report)
+    _OUT.print(f"wrote {folder}/{made.name}.h, {made.name}.c; check them with: tinygen verify {folder}")
+
+
+def _print_layers(report: Mapping[str, Any]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for title in ("step", "operator", "name"):
+        table.add_column(title, overflow="fold")
+    for title in ("output", "MACs", "constants"):
+        table.add_column(title, justify="right")
+    for layer in report["layers"]:
+        shape = "×".join(map(str, layer["output_shape"]))
+        numbers = f"{layer['macs']:,}", f"{layer['constant_bytes']:,}"
+        table.add_row(str(layer["step"]), layer["op"], layer["name"][-48:], shape, *numbers)
+    _OUT.print(table)
+
+
+def _print_memory(report: Mapping[str, Any]) -> None:
+    ram, flash, target = report["ram"], report["flash"], report["target"]
+    stack = f"{ram['stack']:,} stack" if ram["stack"] is not None else "stack unknown: no compiler found"
+    how = f"linked, {flash['optimization']}, {flash['compiler']}" if flash["measured"] else "estimate: nothing linked"
+    _OUT.print(f"\nRAM    {ram['total']:>9,} bytes{_of(target['ram'])}: {ram['arena']:,} arena, {stack}")
+    _OUT.print(
+        f"flash  {flash['total']:>9,} bytes{_of(target['flash'])}: {flash['constants']:,} constants, "
+        f"{flash['code']:,} code ({how})"
+    )
+
+
+def _of(limit: int | None) -> str:
+    return f" of {limit:,}" if limit else ""
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--on", type=click.Choice(["host", "qemu", "all"]), default="all", show_default=True)
+@click.option("--vectors", type=click.IntRange(0, 10_000), default=8, show_default=True, help="Random input sets.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random inputs.")
+@click.option("--inputs", type=click.Path(path_type=Path), help="Your own inputs (.npz) instead of random ones.")
+@_json
+def verify(folder: Path, on: str, vectors: int, seed: int, inputs: Path | None, as_json: bool) -> None:
+    """Run the C in FOLDER and compare every output byte with the numpy reference."""
+    with _ERR.status(f"verifying {folder}"):
+        result = api.verify(folder, on=on, vectors=vectors, seed=seed, inputs=inputs)
+    if as_json:
+        click.echo(json.dumps(result.as_dict(), indent=1))
+    else:
+        _print_verification(result)
+    result.raise_if_wrong()
+
+
+def _print_verification(result: Verification) -> None:
+    for line in result.lines():
+        _OUT.print(line)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--inputs", type=click.Path(path_type=Path), required=True, help="Input tensors (.npz), by name or in0, …")
+@click.option("--outputs", type=click.Path(path_type=Path), required=True, help="Where the outputs go (.npz).")
+@click.option("--on", type=click.Choice(["reference", "host", "qemu"]), default="host", show_default=True)
+def run(folder: Path, inputs: Path, outputs: Path, on: str) -> None:
+    """Run the program in FOLDER on your own inputs."""
+    with _ERR.status(f"running {folder} on {on}"):
+        count = api.run(folder, inputs, outputs, on=on)
+    _OUT.print(f"ran {count} input set{'s' if count != 1 else ''} on {on}; outputs are in {outputs}")
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@_json
+def inspect(model: Path, as_json: bool) -> None:
+    """Show what MODEL consists of, and what of it is unsupported and why."""
+    found = inspection.inspect(model)
+    if as_json:
+        click.echo(json.dumps(found.as_dict(), indent=1))
+    else:
+        for line in found.lines():
+            _OUT.print(line, markup=False)
+    if found.problems:
+        sys.exit(4)
+
+
+@main.command()
+@click.argument("name", required=False)
+@_json
+def targets(name: str | None, as_json: bool) -> None:
+    """List cores and boards, or show one."""
+    chosen = [load_target(name)] if name else list(all_targets())
+    if as_json:
+        click.echo(json.dumps([_target_dict(t) for t in chosen], indent=1))
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("target", "core", "RAM", "flash", "features", "emulator", "what it is"):
+        table.add_column(title, justify="right" if title in ("RAM", "flash") else "left")
+    for t in chosen:
+        d = _target_dict(t)
+        sizes = [f"{d[k] // 1024:,} K" if d[k] else "" for k in ("ram", "flash")]
+        table.add_row(t.name, t.core, *sizes, ", ".join(d["features"]), d["emulator"] or "", t.description)
+    _OUT.print(table)
+
+
+def _target_dict(target: Target) -> dict[str, Any]:
+    return {
+        "name": target.name,
+        "core": target.core,
+        "description": target.description,
+        "ram": target.ram,
+        "flash": target.flash,
+        "clock": target.clock,
+        "features": sorted(target.features),
+        "cflags": list(target.cflags),
+        "emulator": target.emulator.machine if target.emulator else None,
+    }
+
+
+@main.command(name="doctor")
+@_json
+def doctor_(as_json: bool) -> None:
+    """Show which compilers and emulators are here, and how to install what is missing."""
+    checks = doctor.diagnose()
+    if as_json:
+        click.echo(json.dumps([vars(check) for check in checks], indent=1))
+    else:
+        click.echo(doctor.render(checks), nl=False)
+    if doctor.missing(checks):
+        sys.exit(7)
+
+
+if __name__ == "__main__":
+    main()
