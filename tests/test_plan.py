@@ -150,9 +150,9 @@ def test_greedy_is_what_tflm_gets(sizes: Sequence[int], lifetimes: Sequence[tupl
 
 def test_greedy_rounds_up_and_takes_the_later_of_equals_first() -> None:
     assert pack([Buffer("a", 1, 0, 0), Buffer("b", 17, 0, 0)]).greedy == 48
-    equal = [Buffer("a", 32, 0, 1), Buffer("b", 32, 1, 2), Buffer("c", 16, 0, 0), Buffer("d", 16, 2, 3)]
-    # b lies at 0, a above it, c in the room below a.
-    assert pack(equal).greedy == 64
+    # b lies at the bottom, a, then d and c above it; with a at the bottom, b would split the room for c and d.
+    equal = [Buffer("a", 48, 2, 2), Buffer("b", 48, 2, 3), Buffer("c", 32, 3, 3), Buffer("d", 32, 3, 3)]
+    assert pack(equal).greedy == 112
 
 
 def test_search_beats_greedy() -> None:
