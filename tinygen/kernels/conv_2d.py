@@ -1,66 +1,92 @@
-"""CONV_2D in plain C."""
+"""CONV_2D in plain C, which also computes the depthwise convolutions whose multiplier is not 1, as grouped ones."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from tinygen.ir.types import Array
-from tinygen.kernels.base import Kernel, Launch, int8, int32
+from tinygen.kernels.base import Kernel, Launch, int8
+from tinygen.kernels.channels import folded_bias, output_params
+from tinygen.kernels.fully_connected import USES, matrix_launch
 from tinygen.ops.base import Call
-from tinygen.ops.conv_2d import ConvAttrs, channel_multipliers
-from tinygen.ops.numerics import activation_range, wrap_int32
+from tinygen.ops.convolution import ConvAttrs, input_of
 
 
-def requantize_params(call: Call[Any]) -> dict[str, int | Array]:
-    """Output side of a convolution-like kernel: per-channel multipliers and shifts, offset, clamp."""
-    multipliers, shifts = channel_multipliers(call)
-    low, high = activation_range(call.attrs.activation, call.output)
+def spatial_params(call: Call[ConvAttrs], kernel_h: int, kernel_w: int) -> dict[str, int]:
+    """Sizes, strides, dilations and the padding before the image."""
+    (batch, in_h, in_w, _), (_, out_h, out_w, _), attrs = input_of(call).shape, call.output.shape, call.attrs
+    dilation_h, dilation_w = (1, 1) if kernel_h == kernel_w == 1 else attrs.dilation
     return {
-        "output_offset": call.output.q.zero_point,
-        "low": low,
-        "high": high,
-        "multipliers": int32(multipliers),
-        "shifts": int8(shifts),
+        "batch": batch, "in_h": in_h, "in_w": in_w, "out_h": out_h, "out_w": out_w, "kernel_h": kernel_h,
+        "stride_h": attrs.stride[0], "stride_w": attrs.stride[1], "dilation_h": dilation_h, "dilation_w": dilation_w,
+        "pad_top": attrs.padding[0], "pad_left": attrs.padding[2], "zero_point": input_of(call).q.zero_point,
+    }  # fmt: skip
+
+
+def grouped_launch(call: Call[Any], weights: Array) -> Sequence[Launch]:
+    """The C call for `weights` [filters, kernel_h, kernel_w, depth], groups implied by the input's channels."""
+    filters, kernel_h, kernel_w, depth = weights.shape
+    groups = input_of(call).shape[3] // depth
+    contiguous = groups == 1 and call.attrs.dilation[1] == 1
+    params: dict[str, int | float | Array] = {
+        **spatial_params(call, kernel_h, kernel_w),
+        "groups": groups,
+        "depth": depth,
+        "filters": filters // groups,
+        "runs": 1 if contiguous else kernel_w,
+        "taps": kernel_w if contiguous else 1,
+        "padded": int(any(call.attrs.padding)),
+        "weights": int8(weights),
+        **output_params(call, folded_bias(call, weights)),
     }
-
-
-def folded_bias(call: Call[Any], weight_sums: Array) -> Array:
-    """bias - zero_point * (sum of each channel's weights), int32 with the wrap-around of the C sum."""
-    bias = call.constant(2).astype(np.int64) if call.has(2) else np.int64(0)
-    return int32(wrap_int32(bias - call.input(0).q.zero_point * weight_sums.astype(np.int64)))
+    return (Launch((0,), (0,), params),)
 
 
 def launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
-    batch, in_h, in_w, channels = call.input(0).shape
-    _, out_h, out_w, filters = call.output.shape
-    _, kernel_h, kernel_w, depth = call.input(1).shape
-    weights, attrs = call.constant(1), call.attrs
-    groups = channels // depth
-    params: dict[str, int | float | Array] = {
-        "batch": batch, "in_h": in_h, "in_w": in_w, "out_h": out_h, "out_w": out_w,
-        "groups": groups, "depth": depth, "filters": filters // groups,
-        "kernel_h": kernel_h, "kernel_w": kernel_w,
-        "stride_h": attrs.stride[0], "stride_w": attrs.stride[1],
-        "dilation_h": attrs.dilation[0], "dilation_w": attrs.dilation[1],
-        "pad_top": attrs.padding[0], "pad_left": attrs.padding[2],
-        "zero_point": call.input(0).q.zero_point,
-        "weights": int8(weights),
-        "bias": folded_bias(call, weights.sum(axis=(1, 2, 3), dtype=np.int64)),
-        **requantize_params(call),
-    }  # fmt: skip
-    return (Launch((0,), (0,), params),)
+    return grouped_launch(call, call.constant(1))
+
+
+def depthwise_launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
+    return grouped_launch(call, call.constant(1).transpose(3, 1, 2, 0))
+
+
+def is_matrix_product(call: Call[ConvAttrs]) -> bool:
+    """A 1x1 window that visits every pixel once: each pixel's channels times a matrix."""
+    (_, kernel_h, kernel_w, depth), channels = call.input(1).shape, call.input(0).shape[3]
+    return (kernel_h, kernel_w, depth) == (1, 1, channels) and call.input(0).shape[:3] == call.output.shape[:3] and (
+        call.attrs.stride == (1, 1) and not any(call.attrs.padding)
+    )
+
+
+def pointwise_launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
+    return matrix_launch(call, call.constant(1).reshape(call.output.shape[3], -1))
 
 
 KERNELS = (
     Kernel(
         op=("CONV_2D",),
+        template="fully_connected/portable",
+        function="fully_connected",
+        launch=pointwise_launch,
+        accepts=is_matrix_product,
+        uses=USES,
+        speed=4.0,
+    ),
+    Kernel(
+        op=("CONV_2D",),
         template="conv_2d/portable",
         function="conv_2d",
         launch=launch,
-        uses=("common/requantize",),
-        speed=6.0,
+        uses=USES,
+        speed=5.0,
+    ),
+    Kernel(
+        op=("DEPTHWISE_CONV_2D",),
+        template="conv_2d/portable",
+        function="conv_2d",
+        launch=depthwise_launch,
+        uses=USES,
+        speed=20.0,
     ),
 )

@@ -1,0 +1,38 @@
+"""Parameters that the kernels of convolution-like operators share (``templates/kernels/common/channels.j2``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.types import Array
+from tinygen.kernels.base import int8, int32
+from tinygen.ops.base import Call
+from tinygen.ops.convolution import bias_of, input_of, limits_of, multipliers_of
+
+
+def output_params(call: Call[Any], bias: Array) -> dict[str, int | float | Array]:
+    """The fields of the macro `fields`: `bias` (one for each output channel), requantization, clamp."""
+    multipliers, shifts = multipliers_of(call)
+    low, high = limits_of(call)
+    return {
+        "output_offset": call.output.q.zero_point,
+        "low": low,
+        "high": high,
+        "channel_step": int(len(multipliers) > 1),
+        "bias": int32(bias),
+        "multipliers": int32(multipliers),
+        "shifts": int8(shifts),
+    }
+
+
+def plain_bias(call: Call[Any], channels: int) -> Array:
+    """The bias of each of `channels` output channels, zeros where there is none; int64."""
+    return np.broadcast_to(bias_of(call), (channels,))
+
+
+def folded_bias(call: Call[Any], weights: Array) -> Array:
+    """bias - input zero point * (sum of a channel's weights), for `weights` [channels, ...] less their zero point."""
+    sums = weights.reshape(len(weights), -1).sum(axis=1, dtype=np.int64)
+    return np.asarray(plain_bias(call, len(weights)) - input_of(call).q.zero_point * sums)
