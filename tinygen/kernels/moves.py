@@ -1,4 +1,4 @@
-"""Strided copies: `Move` says what goes where, `move_kernels` makes the kernels of an operator that is a list of them."""
+"""Strided copies: `Move` says what goes where, `move_kernels` makes the kernels of operators that are made of moves."""
 
 from __future__ import annotations
 
@@ -40,6 +40,10 @@ class Move:
         dims, ins, outs = zip(*result, strict=True) if result else ((), (), ())
         return replace(self, dims=tuple(dims), in_strides=tuple(ins), out_strides=tuple(outs))
 
+    def reversed(self, read: int, write: int) -> Move:
+        """The copy back, from node input `read` to output `write`."""
+        return Move(self.dims, self.out_strides, self.in_strides, self.out_offset, self.in_offset, read, write)
+
     def runs(self) -> tuple[Move, int]:
         """The merged copy in runs of so many elements that lie together on both sides; its dims count the runs."""
         move = self.merged()
@@ -63,7 +67,7 @@ Moves = Callable[[Call[Any]], Sequence[Move]]
 
 
 def move_kernels(ops: Sequence[str], moves: Moves) -> tuple[Kernel, Kernel]:
-    """The kernels of operators whose nodes are `moves`: rows of contiguous bytes where that is enough, or any strides."""
+    """The kernels of operators whose nodes are `moves`: rows of contiguous bytes where that is enough, else strides."""
 
     def in_rows(call: Call[Any]) -> bool:
         return all(_is_rows(move) for move in moves(call))

@@ -33,7 +33,7 @@ def four_dimensions(call: Call[Any]) -> bool:
 
 
 def alike(call: Call[Any]) -> bool:
-    """All inputs and outputs must have the same element type, scale and zero point (the values are moved as they are)."""
+    """All inputs and outputs must have the same element type, scale and zero point (values are moved as they are)."""
     tensors = (*(call.input(i) for i in range(len(call.inputs))), *call.outputs)
     return len({(t.dtype, t.quant) for t in tensors}) == 1
 

@@ -1,7 +1,7 @@
 """RESHAPE: the same bytes under another shape (micro/kernels/reshape.cc).
 
-The output's shape is the declared one, as in TFLM, which ignores both the shape input and the option `new_shape`. Here a
-constant shape input must agree.
+The output's shape is the declared one, as in TFLM, which ignores both the shape input and the option `new_shape`. Here
+a constant shape input must agree.
 """
 
 from __future__ import annotations
