@@ -1,0 +1,148 @@
+"""Run the generated C on an emulated Cortex-M and count its instructions.
+
+QEMU models no timing: under ``-icount`` every instruction takes 2^shift ns of the guest's time, which SysTick measures.
+So these are instructions, never cycles, and they repeat exactly.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tinygen import toolchain
+from tinygen.errors import ToolError, UsageError, VerificationError
+from tinygen.ir.types import Array
+from tinygen.target import Emulator, Region, Target, all_targets
+from tinygen.verify import harness
+from tinygen.verify.build_dir import BuildDir
+from tinygen.verify.execution import Execution, Finished, execute
+from tinygen.verify.faults import describe
+from tinygen.verify.harness import Exit, Mode
+
+#: Every instruction takes 2^SHIFT ns. At 256 ns, one is more than two ticks on all machines, so no rounding can err.
+SHIFT = 8
+#: What the SysTick interrupt of templates/harness/measure.c executes at each wrap of the 24-bit counter.
+WRAP_INSTRUCTIONS = 5
+#: Bytes of stack, at least; and what the harness itself may need of it beyond the model.
+STACK, HARNESS_STACK = 4096, 512
+
+STATIC = ("startup.c", "semihosting.c", "measure.c", "machine.h")
+LINK = ("--specs=nano.specs", "-nostartfiles", "-Wl,--gc-sections")
+
+
+def run_qemu(
+    build: BuildDir,
+    vectors: Sequence[Sequence[Array]],
+    target: Target,
+    trace: bool = False,
+    opt: str | None = None,
+    timeout: float = 300.0,
+) -> Execution:
+    """Compile `build` for `target` and run it on `vectors` (sets of arrays in input order) in one start of QEMU.
+
+    `opt` defaults to the level that the build's size was measured with. Where the program does not fit the target's
+    machine, a larger one with the same core is taken. Tracing counts neither instructions nor stack.
+
+    `VerificationError` if the program faults, hangs for `timeout` seconds or writes outside its arena; `UsageError` if
+    an array does not fit its input or the target has no emulator; `ToolError` if a tool or a large enough machine is
+    missing.
+    """
+    if target.emulator is None:
+        raise UsageError(f"target {target.name} has no emulator: choose a Cortex-M core or board")
+    qemu, compiler = toolchain.find_qemu(), [toolchain.find_cross(), *target.cflags]
+    mode = Mode.TRACED if trace else Mode.COUNTED
+    with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
+        folder = Path(temporary).resolve()
+        harness.write_inputs(build, vectors, folder)
+        sources = harness.write_sources(build, folder, mode, STATIC)
+        level = opt or build.report.get("flash", {}).get("optimization", "-O2")
+        objects, warnings = harness.compile_all(build, sources, folder, compiler, level, mode)
+        machine = _link(build, objects, folder, compiler, target.emulator)
+        what = f"{build.name}_run on {machine.board}"
+        done = execute([*_command(qemu, machine)], folder, timeout, what, dict(os.environ))
+        _check(done, what, machine.ram)
+        counts, stack = (None, None) if trace else read_stats((folder / "stats.txt").read_text(), machine.tick_ns)
+        return Execution(
+            where=machine.board,
+            outputs=harness.read_outputs(build, len(vectors), folder),
+            trace=harness.read_trace(build, len(vectors), folder) if trace else None,
+            counts=counts,
+            stack=stack,
+            warnings=warnings,
+        )
+
+
+def _command(qemu: str, machine: Emulator) -> Iterator[str]:
+    yield from (qemu, "-machine", machine.machine)
+    if machine.cpu:
+        yield from ("-cpu", machine.cpu)
+    yield from ("-nographic", "-monitor", "none", "-serial", "none")
+    # A character device of its own: without it the guest's text goes to stderr, among QEMU's messages.
+    yield from ("-chardev", "stdio,id=sh", "-semihosting-config", "enable=on,target=native,chardev=sh")
+    yield from ("-icount", f"shift={SHIFT},sleep=off", "-kernel", "program.elf")
+
+
+def _link(
+    build: BuildDir, objects: Sequence[Path], folder: Path, compiler: Sequence[str], preferred: Emulator
+) -> Emulator:
+    """Link ``program.elf`` for the first machine whose memory it fits, and return the machine."""
+    overflow = ""
+    for machine in _machines(preferred):
+        context = {"flash": machine.flash, "ram": machine.ram, "stack": stack_size(build)}
+        harness.render(folder, "link.ld", context)
+        try:
+            toolchain.run([*compiler, *LINK, "-T", folder / "link.ld", *objects, "-o", folder / "program.elf"])
+            return machine
+        except ToolError as error:
+            found = re.search(r"region `(\w+)' overflowed by (\d+) bytes", str(error))
+            if not found:
+                raise
+            overflow = f"{int(found[2]):,} bytes more {found[1].replace('FLASH', 'flash')} than {machine.board} has"
+    raise ToolError(f"'{build.name}' cannot be emulated: it needs {overflow}, the largest machine with this core")
+
+
+def _machines(preferred: Emulator) -> list[Emulator]:
+    """`preferred`, then the other machines with its core that have more memory, the smallest first."""
+    others = {t.emulator for t in all_targets() if t.emulator and t.emulator.core == preferred.core}
+    larger = [m for m in others if m.ram.size > preferred.ram.size or m.flash.size > preferred.flash.size]
+    return [preferred, *sorted(larger, key=lambda m: (m.ram.size, m.flash.size, m.board))]
+
+
+def stack_size(build: BuildDir) -> int:
+    """Bytes of stack for the program: more than `STACK` only where the report says that the model needs it."""
+    needed = build.report["ram"].get("stack") or 0
+    return int(max(STACK, -(-(needed + HARNESS_STACK) // 8) * 8))
+
+
+def _check(done: Finished, what: str, ram: Region) -> None:
+    """Raise unless the program ended well: `VerificationError` if it misbehaved, `ToolError` if QEMU did."""
+    if done.code == Exit.DONE:
+        return
+    harness.check_exit(done.code, what)
+    if done.code == Exit.FAULT:
+        raise VerificationError(f"{what} stopped with a {describe(done.stdout, ram)}")
+    last = "".join(done.stderr.strip().splitlines()[:1])
+    if "Lockup" in done.stderr:
+        raise VerificationError(f"{what} locked up the core: {last}")
+    raise ToolError(f"qemu-system-arm failed with exit code {done.code}: {last}")
+
+
+def read_stats(text: str, tick_ns: float | None) -> tuple[tuple[int, ...] | None, int]:
+    """Instructions of each inference (None without `tick_ns`), and bytes of stack, from what the harness wrote."""
+    rows = [(label, int(first, 16), int(second, 16)) for label, first, second in map(str.split, text.splitlines())]
+    (stack,) = (first for label, first, _ in rows if label == "stack")
+    if tick_ns is None:
+        return None, stack
+    (empty,) = (_instructions(first, second, tick_ns) for label, first, second in rows if label == "empty")
+    # The empty function, too, has one instruction: its return.
+    counts = (_instructions(first, second, tick_ns) - empty + 1 for label, first, second in rows if label == "run")
+    return tuple(counts), stack
+
+
+def _instructions(wraps: int, ticks: int, tick_ns: float) -> int:
+    """Instructions between start and stop of the counter, but for those of the interrupt at each wrap."""
+    signed = ticks - 2**32 if ticks >= 2**31 else ticks
+    return round(((wraps << 24) + signed) * tick_ns / (1 << SHIFT)) - wraps * WRAP_INSTRUCTIONS
