@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 #: Modules and packages of tinygen, a line for each stage: a module may import from its own package and earlier lines.
 ORDER = (
     "errors version",
+    "files",
     "resources",
     "target",
     "ir",
@@ -28,7 +29,8 @@ ORDER = (
     "toolchain",
     "measure",
     "verify doctor",
-    "api inspection",
+    "inspection",
+    "api running",
     "__init__",
     "cli",
     "__main__",

@@ -1,0 +1,42 @@
+"""tinygen: a trained neural network in, dependency-free C for a microcontroller out, proven equal bit for bit.
+
+import tinygen
+
+made = tinygen.build("kws.tflite", "cortex-m4", ram=64 * 1024)
+made.write("kws")
+tinygen.verify("kws").raise_if_wrong()
+"""
+
+from __future__ import annotations
+
+from tinygen.api import Build, build, inspect, load
+from tinygen.errors import (
+    BudgetError,
+    ModelError,
+    TinygenError,
+    ToolError,
+    UnsupportedError,
+    UsageError,
+    VerificationError,
+)
+from tinygen.running import read_report, run, run_on, verify
+from tinygen.version import VERSION as __version__
+
+__all__ = [
+    "BudgetError",
+    "Build",
+    "ModelError",
+    "TinygenError",
+    "ToolError",
+    "UnsupportedError",
+    "UsageError",
+    "VerificationError",
+    "__version__",
+    "build",
+    "inspect",
+    "load",
+    "read_report",
+    "run",
+    "run_on",
+    "verify",
+]

@@ -1,22 +1,21 @@
-"""What the command line does, without a shell: load, build, run, verify."""
+"""Model file → files of C, with everything that is known about them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shlex
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from tinygen import frontends
+from tinygen import frontends, inspection
 from tinygen.emit.render import emit
 from tinygen.errors import UsageError
+from tinygen.files import write_files
+from tinygen.inspection import Inspection
 from tinygen.ir import store
 from tinygen.ir.graph import Graph
 from tinygen.ir.program import Program
@@ -30,7 +29,7 @@ from tinygen.plan.order import in_best_order
 from tinygen.report import ModelInfo, report
 from tinygen.target import Target, load_target
 
-#: Words that may not name a model: they would not compile as C or C++ identifiers with an underscore appended.
+#: What may prefix C symbols.
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,40}")
 
 
@@ -110,7 +109,7 @@ def _renamed(graph: Graph, name: str) -> Graph:
 
 
 def symbol(name: str, given: bool) -> str:
-    """`name` as a C identifier in lower case: as it is if `given` by the user (who is told if it is none), else mended."""
+    """`name` as a C identifier: as it is if `given` by the user (who is told if it is none), else mended."""
     if given:
         if not _IDENTIFIER.fullmatch(name):
             raise UsageError(f"--name {name}: expected a C identifier of at most 41 letters, digits and underscores")
@@ -153,22 +152,6 @@ def provenance(command: str, info: ModelInfo, target: Target, program: Program, 
     ]
 
 
-def write_files(folder: Path, files: Mapping[str, bytes]) -> Path:
-    """Write `files` into `folder`: all are written beside it first, then moved into place one by one."""
-    parent = folder.resolve().parent
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=parent))
-    except OSError as error:
-        raise UsageError(f"cannot write to '{folder}': {error.strerror or error}") from None
-    try:
-        for name, data in files.items():
-            (temporary / name).write_bytes(data)
-        folder.mkdir(exist_ok=True)
-        for name in files:
-            os.replace(temporary / name, folder / name)
-    except OSError as error:
-        raise UsageError(f"cannot write to '{folder}': {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder
+def inspect(model: str | Path) -> Inspection:
+    """What a model file consists of, and what of it is unsupported and why."""
+    return inspection.inspect(Path(model))

@@ -12,14 +12,16 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from tinygen import api, doctor, inspection
+from tinygen import api, doctor, running
 from tinygen.errors import TinygenError
 from tinygen.plan.budget import parse_bytes
 from tinygen.target import Target, all_targets, load_target
 from tinygen.verify.check import Verification
 from tinygen.version import VERSION
 
-_OUT = Console(soft_wrap=True, highlight=False)
+#: Columns of a table where there is no terminal to ask: enough for every row to stay on one line.
+_PIPE_WIDTH = 160
+_OUT = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 _ERR = Console(stderr=True, soft_wrap=True, highlight=False)
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts instead of tables.")
@@ -89,13 +91,13 @@ def build(
 def _print_layers(report: Mapping[str, Any]) -> None:
     table = Table(box=None, pad_edge=False)
     for title in ("step", "operator", "name"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="ellipsis", no_wrap=True)
     for title in ("output", "MACs", "constants"):
         table.add_column(title, justify="right")
     for layer in report["layers"]:
         shape = "×".join(map(str, layer["output_shape"]))
         numbers = f"{layer['macs']:,}", f"{layer['constant_bytes']:,}"
-        table.add_row(str(layer["step"]), layer["op"], layer["name"][-48:], shape, *numbers)
+        table.add_row(str(layer["step"]), layer["op"], layer["name"], shape, *numbers)
     _OUT.print(table)
 
 
@@ -124,7 +126,7 @@ def _of(limit: int | None) -> str:
 def verify(folder: Path, on: str, vectors: int, seed: int, inputs: Path | None, as_json: bool) -> None:
     """Run the C in FOLDER and compare every output byte with the numpy reference."""
     with _ERR.status(f"verifying {folder}"):
-        result = api.verify(folder, on=on, vectors=vectors, seed=seed, inputs=inputs)
+        result = running.verify(folder, on=on, vectors=vectors, seed=seed, inputs=inputs)
     if as_json:
         click.echo(json.dumps(result.as_dict(), indent=1))
     else:
@@ -139,13 +141,15 @@ def _print_verification(result: Verification) -> None:
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--inputs", type=click.Path(path_type=Path), required=True, help="Input tensors (.npz), by name or in0, …")
+@click.option(
+    "--inputs", type=click.Path(path_type=Path), required=True, help="Input tensors (.npz), by name or in0 …"
+)
 @click.option("--outputs", type=click.Path(path_type=Path), required=True, help="Where the outputs go (.npz).")
 @click.option("--on", type=click.Choice(["reference", "host", "qemu"]), default="host", show_default=True)
 def run(folder: Path, inputs: Path, outputs: Path, on: str) -> None:
     """Run the program in FOLDER on your own inputs."""
     with _ERR.status(f"running {folder} on {on}"):
-        count = api.run(folder, inputs, outputs, on=on)
+        count = running.run(folder, inputs, outputs, on=on)
     _OUT.print(f"ran {count} input set{'s' if count != 1 else ''} on {on}; outputs are in {outputs}")
 
 
@@ -154,7 +158,7 @@ def run(folder: Path, inputs: Path, outputs: Path, on: str) -> None:
 @_json
 def inspect(model: Path, as_json: bool) -> None:
     """Show what MODEL consists of, and what of it is unsupported and why."""
-    found = inspection.inspect(model)
+    found = api.inspect(model)
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=1))
     else:

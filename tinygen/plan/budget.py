@@ -14,7 +14,7 @@ _UNITS = {"": 1, "K": 1024, "M": 1024 * 1024}
 
 
 def parse_bytes(text: str, option: str) -> int:
-    """``65536``, ``64K``, ``64KB``, ``64KiB`` or ``1M`` as bytes (K is 1024); `UsageError` naming `option` otherwise."""
+    """``65536``, ``64K``, ``64KiB`` or ``1M`` as bytes (K is 1024); `UsageError` that names `option` otherwise."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KM]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     value = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
     if value <= 0:
@@ -43,7 +43,7 @@ def check_budget(budget: Budget, ram: int, flash: int, program: Program, plan: P
         layers = sorted(((s.constant_bytes, f"{s.op} '{s.name}'") for s in program.steps), reverse=True)
         raise BudgetError(
             f"flash: {flash} bytes needed, {budget.flash} allowed by {budget.flash_source}: "
-            f"{flash - budget.flash} too many. Largest layers: {_listed(layers[:3])}. Use fewer or smaller weights there"
+            f"{flash - budget.flash} too many. Largest layers: {_listed(layers[:3])}. Use smaller layers there"
         )
 
 
