@@ -1,4 +1,4 @@
-"""MAXIMUM with broadcasting."""
+"""MAXIMUM and MINIMUM with broadcasting."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ def launch(call: Call[Attrs]) -> Sequence[Launch]:
     return (Launch((0, 1), (0,), broadcast_params(call)),)
 
 
-KERNELS = (
+KERNELS = tuple(
     Kernel(
-        op=("MAXIMUM",),
-        template="maximum/portable",
-        function="maximum",
+        op=(op,),
+        template=f"{op.lower()}/portable",
+        function=op.lower(),
         launch=launch,
         accepts=fits,
         in_place=same_shape_in_place,
         speed=8.0,
-    ),
+    )
+    for op in ("MAXIMUM", "MINIMUM")
 )

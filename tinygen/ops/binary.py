@@ -44,6 +44,16 @@ def no_int32_activation(call: Call[Any]) -> bool:
     return call.output.dtype is DType.INT8 or call.attrs.activation is Activation.NONE
 
 
+def one_quant(call: Call[Any]) -> bool:
+    """Both inputs and the output must have the same scale and zero point (TFLite compares the integers as they are)."""
+    return call.input(0).quant == call.input(1).quant == call.output.quant
+
+
+def exact(call: Call[Any]) -> float:
+    """`bound` of operators that only select among their inputs; room for float64 noise."""
+    return 1e-6
+
+
 def infer(call: Call[Any]) -> Sequence[Signature]:
     """The broadcast shape, which a constraint has shown to exist, of the first input's element type."""
     return ((broadcast_shape(call.input(0).shape, call.input(1).shape) or (), call.input(0).dtype),)

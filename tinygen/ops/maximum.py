@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, Real
-from tinygen.ops.base import Call, Op, Signature, given
-from tinygen.ops.rules import int8_pair
-from tinygen.ops.shapes import broadcast_shape, broadcastable
-
-
-def one_quant(call: Call[Any]) -> bool:
-    """Both inputs and the output must have the same scale and zero point."""
-    return call.input(0).quant == call.input(1).quant == call.output.quant
-
-
-def infer(call: Call[Attrs]) -> Sequence[Signature]:
-    return ((broadcast_shape(call.input(0).shape, call.input(1).shape) or (), call.input(0).dtype),)
+from tinygen.ops.base import Call, Op, given
+from tinygen.ops.binary import exact, infer, int8_or_plain_int32, one_quant, pointwise, two_inputs
+from tinygen.ops.shapes import broadcastable
 
 
 def real(call: Call[Attrs], inputs: Sequence[Real | None]) -> Sequence[Real]:
@@ -37,5 +27,7 @@ OP = Op(
     infer=infer,
     real=real,
     reference=reference,
-    constraints=(int8_pair, one_quant, broadcastable),
+    constraints=(two_inputs, int8_or_plain_int32, one_quant, broadcastable),
+    bound=exact,
+    pointwise=pointwise,
 )

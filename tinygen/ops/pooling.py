@@ -48,8 +48,9 @@ def touches_input(call: Call[Any]) -> bool:
 
 def sums_fit(call: Call[Any]) -> bool:
     """The window must cover less than 2^23 cells of the input."""
-    (_, height, width, _), (window_h, window_w) = call.input(0).shape, call.attrs.window
-    return min(height, window_h) * min(width, window_w) < 2**23
+    (_, height, width, _), attrs = call.input(0).shape, call.attrs
+    cells: int = min(height, attrs.window[0]) * min(width, attrs.window[1])
+    return cells < 2**23
 
 
 def output_size(call: Call[PoolAttrs]) -> tuple[int, int]:

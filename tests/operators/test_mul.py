@@ -1,0 +1,42 @@
+"""MUL."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.laws import check_laws, check_reference, load
+from tests.operators.binary import binary_models, check_binary_refusals, check_int32, int8_model
+from tests.strategies import FEW, MANY
+from tinygen.ops import problems_of
+
+OPTIONS = "MulOptions"
+
+
+@FEW
+@given(st.lists(binary_models("MUL", OPTIONS), min_size=8, max_size=8), st.integers(0, 2**32))
+def test_laws(files: list[bytes], seed: int) -> None:
+    check_laws(files, seed)
+
+
+@MANY
+@given(binary_models("MUL", OPTIONS), st.integers(0, 2**32))
+def test_reference(data: bytes, seed: int) -> None:
+    check_reference(data, seed)
+
+
+def test_extreme_scales() -> None:
+    """A ratio of scales that flushes to zero, some larger than 1, and the largest that is allowed."""
+    one, tiny, least = (1.0, 5), (1e-12, 3), (2.0**-14.99, 0)
+    scales = [(tiny, one, one), (one, one, (0.3, -128)), (one, (1.5, 127), (0.01, 3)), (one, one, least)]
+    check_laws([int8_model("MUL", OPTIONS, *types) for types in scales])
+
+
+def test_int32() -> None:
+    check_int32("MUL", OPTIONS)
+
+
+def test_refusals() -> None:
+    check_binary_refusals("MUL", OPTIONS)
+    wide = int8_model("MUL", OPTIONS, (2.0**8, 0), (2.0**7, 0), (1, 0))
+    assert "less than 2^15 times the output scale" in problems_of(load(wide))[0][1]

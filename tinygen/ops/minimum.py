@@ -1,0 +1,33 @@
+"""MINIMUM: the smaller of two tensors, element by element, with broadcasting (reference/maximum_minimum.h)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinygen.ir.graph import Attrs
+from tinygen.ir.types import Array, Real
+from tinygen.ops.base import Call, Op, given
+from tinygen.ops.binary import exact, infer, int8_or_plain_int32, one_quant, pointwise, two_inputs
+from tinygen.ops.shapes import broadcastable
+
+
+def real(call: Call[Attrs], inputs: Sequence[Real | None]) -> Sequence[Real]:
+    return (np.minimum(given(inputs[0]), given(inputs[1])),)
+
+
+def reference(call: Call[Attrs], inputs: Sequence[Array | None]) -> Sequence[Array]:
+    return (np.minimum(given(inputs[0]), given(inputs[1])),)
+
+
+OP = Op(
+    name="MINIMUM",
+    attrs=Attrs,
+    infer=infer,
+    real=real,
+    reference=reference,
+    constraints=(two_inputs, int8_or_plain_int32, one_quant, broadcastable),
+    bound=exact,
+    pointwise=pointwise,
+)
