@@ -89,7 +89,7 @@ static uint32_t ticks(void)
     REGISTER(0xE000E014) = 0xFFFFFF;
     REGISTER(0xE000E018) = 0;
     REGISTER(0xE000E010) = 5;
-    __asm__ volatile("1: subs %0, %0, #1\\n bne 1b" : "+r"(n) : : "cc");
+    __asm__ volatile(".syntax unified\\n 1: subs %0, %0, #1\\n bne 1b" : "+r"(n) : : "cc");
     return 0xFFFFFF - REGISTER(0xE000E018);
 }
 #endif
@@ -143,7 +143,8 @@ def test_qemu_agrees_on_memory_and_ticks(board: Target, tmp_path: Path) -> None:
     chardev = ["-semihosting-config", "enable=on,target=native", "-icount", f"shift={shift},sleep=off"]
     quiet = ["-nographic", "-monitor", "none", "-serial", "none"]
     toolchain.run(
-        [toolchain.find_qemu(), "-machine", machine.machine, *cpu, *quiet, *chardev, "-kernel", elf], timeout=30
+        [toolchain.find_qemu(), "-machine", machine.machine, *cpu, *machine.options, *quiet, *chardev, "-kernel", elf],
+        timeout=30,
     )
 
 

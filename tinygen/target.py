@@ -24,9 +24,9 @@ FEATURES = frozenset({"dsp", "mve", "fpu"})
 _CORE = {"description": str, "features": list, "cflags": list, "zig": str, "emulator": str}
 _BOARD = {"description": str, "core": str, "ram": int, "flash": int, "clock": int}
 _QEMU_BOARD = {"description": str, "core": str, "qemu": dict}
-_QEMU = {"machine": str, "cpu": str, "tick_ns": float, "flash": dict, "ram": dict}
+_QEMU = {"machine": str, "cpu": str, "options": list, "tick_ns": float, "flash": dict, "ram": dict}
 _REGION = {"origin": int, "size": int}
-_OPTIONAL = frozenset({"zig", "emulator", "cpu", "tick_ns"})
+_OPTIONAL = frozenset({"zig", "emulator", "cpu", "options", "tick_ns"})
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,15 @@ class Region:
 class Emulator:
     """A QEMU machine: `board` is its file in ``targets/boards``, `core` what it emulates.
 
-    `cpu` is the value of QEMU's ``-cpu`` where the machine's own is another; `tick_ns` the period of one SysTick
-    tick, None where SysTick is missing and instructions cannot be counted.
+    `cpu` is the value of QEMU's ``-cpu`` where the machine's own is another, `options` are further arguments of QEMU;
+    `tick_ns` is the period of one SysTick tick, None where SysTick is missing and instructions cannot be counted.
     """
 
     board: str
     core: str
     machine: str
     cpu: str | None
+    options: tuple[str, ...]
     tick_ns: float | None
     flash: Region
     ram: Region
@@ -150,6 +151,7 @@ def _emulator(board: str) -> Emulator:
         core=_core_of(where, table),
         machine=qemu["machine"],
         cpu=qemu.get("cpu"),
+        options=tuple(qemu.get("options", ())),
         tick_ns=qemu.get("tick_ns"),
         flash=_region(f"{where} [qemu] flash", qemu["flash"]),
         ram=_region(f"{where} [qemu] ram", qemu["ram"]),
