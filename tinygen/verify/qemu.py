@@ -22,7 +22,8 @@ from tinygen.verify.execution import Execution, Finished, execute
 from tinygen.verify.faults import describe
 from tinygen.verify.harness import Exit, Mode
 
-#: Every instruction takes 2^SHIFT ns. At 256 ns, one is more than two ticks on all machines, so no rounding can err.
+#: Every instruction takes 2^SHIFT ns: more than two ticks on all machines, so that a difference of two counts, which
+#: may be off by almost one tick, rounds to the right number of instructions.
 SHIFT = 8
 #: What the SysTick interrupt of templates/harness/measure.c executes at each wrap of the 24-bit counter.
 WRAP_INSTRUCTIONS = 5
@@ -79,6 +80,7 @@ def _command(qemu: str, machine: Emulator) -> Iterator[str]:
     yield from (qemu, "-machine", machine.machine)
     if machine.cpu:
         yield from ("-cpu", machine.cpu)
+    yield from machine.options
     yield from ("-nographic", "-monitor", "none", "-serial", "none")
     # A character device of its own: without it the guest's text goes to stderr, among QEMU's messages.
     yield from ("-chardev", "stdio,id=sh", "-semihosting-config", "enable=on,target=native,chardev=sh")
@@ -136,13 +138,15 @@ def read_stats(text: str, tick_ns: float | None) -> tuple[tuple[int, ...] | None
     (stack,) = (first for label, first, _ in rows if label == "stack")
     if tick_ns is None:
         return None, stack
-    (empty,) = (_instructions(first, second, tick_ns) for label, first, second in rows if label == "empty")
-    # The empty function, too, has one instruction: its return.
-    counts = (_instructions(first, second, tick_ns) - empty + 1 for label, first, second in rows if label == "run")
-    return tuple(counts), stack
+    (empty,) = (_ticks(first, second) for label, first, second in rows if label == "empty")
+    return tuple(
+        # The empty function, too, has one instruction: its return.
+        round((_ticks(wraps, ticks) - empty) * tick_ns / (1 << SHIFT)) - wraps * WRAP_INSTRUCTIONS + 1
+        for label, wraps, ticks in rows
+        if label == "run"
+    ), stack
 
 
-def _instructions(wraps: int, ticks: int, tick_ns: float) -> int:
-    """Instructions between start and stop of the counter, but for those of the interrupt at each wrap."""
-    signed = ticks - 2**32 if ticks >= 2**31 else ticks
-    return round(((wraps << 24) + signed) * tick_ns / (1 << SHIFT)) - wraps * WRAP_INSTRUCTIONS
+def _ticks(wraps: int, ticks: int) -> int:
+    """Ticks from start to stop of the counter; `ticks` is an int32, as two's complement."""
+    return (wraps << 24) + (ticks - 2**32 if ticks >= 2**31 else ticks)
