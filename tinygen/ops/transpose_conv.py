@@ -1,0 +1,108 @@
+"""TRANSPOSE_CONV: the transpose of a 2-D convolution (reference/integer_ops/transpose_conv.h).
+
+Inputs: the output's shape (int32 [4]), weights OHWI int8 (symmetric), data NHWC int8, bias int32 or absent; output NHWC
+int8. Input pixel (y, x) adds its products to the outputs from (y * stride - top, x * stride - left) on. As in TFLM, the
+output's size is what the file says, even where no convolution would make the input's size of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.graph import Attrs
+from tinygen.ir.types import Array, Real
+from tinygen.ops.base import Activation, Call, Op, Signature, given
+from tinygen.ops.convolution import (
+    activated,
+    bias_of,
+    bound,
+    constant_weights,
+    four_dimensions,
+    int8_tensors,
+    int32_bias,
+    requantize,
+    scales_by_channel,
+    sums_fit,
+    symmetric_weights,
+)
+
+
+@dataclass(frozen=True)
+class TransposeConvAttrs(Attrs):
+    """Strides as (height, width); padding of the output as (top, bottom, left, right)."""
+
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    activation: Activation = Activation.NONE
+
+
+def same_depth(call: Call[Any]) -> bool:
+    """The weights' input channels must be the input's."""
+    return call.input(1).shape[3] == call.input(2).shape[3]
+
+
+def infer(call: Call[TransposeConvAttrs]) -> Sequence[Signature]:
+    # a shape that is computed at run time can only be the declared one
+    wanted = call.output.shape if call.constants[0] is None else call.constants[0].ravel().tolist()
+    (batch, *_), (filters, *_) = call.input(2).shape, call.input(1).shape
+    return (((batch, *(int(n) for n in wanted[1:3]), filters), call.input(2).dtype),)
+
+
+def real(call: Call[TransposeConvAttrs], inputs: Sequence[Real | None]) -> Sequence[Real]:
+    """Zeros between the input's pixels, then a convolution with the weights turned by half a turn."""
+    weights, values = given(inputs[1]), given(inputs[2])
+    (batch, height, width, depth), (_, kernel_h, kernel_w, _) = values.shape, weights.shape
+    (_, out_h, out_w, _), (stride_h, stride_w) = call.output.shape, call.attrs.stride
+    top, left = kernel_h - 1 - call.attrs.padding[0], kernel_w - 1 - call.attrs.padding[2]
+    y, x = np.arange(height) * stride_h + top, np.arange(width) * stride_w + left
+    rows, columns = (y >= 0) & (y < out_h + kernel_h - 1), (x >= 0) & (x < out_w + kernel_w - 1)
+    spread = np.zeros((batch, out_h + kernel_h - 1, out_w + kernel_w - 1, depth))
+    spread[np.ix_(range(batch), y[rows], x[columns])] = values[:, rows][:, :, columns]
+    taps = np.lib.stride_tricks.sliding_window_view(spread, (kernel_h, kernel_w), axis=(1, 2))
+    return activated(call, inputs, np.einsum("nyxdhw,ohwd->nyxo", taps, weights[:, ::-1, ::-1], optimize=True))
+
+
+def reference(call: Call[TransposeConvAttrs], inputs: Sequence[Array | None]) -> Sequence[Array]:
+    """Each tap's products are added to the outputs they belong to, in float64, which is exact below 2^53."""
+    weights, values = given(inputs[1]).astype(np.float64), given(inputs[2]).astype(np.float64)
+    (batch, height, width, _), (filters, kernel_h, kernel_w, _) = values.shape, weights.shape
+    (_, out_h, out_w, _), (stride_h, stride_w) = call.output.shape, call.attrs.stride
+    top, _, left, _ = call.attrs.padding
+    full_h, full_w = (height - 1) * stride_h + kernel_h, (width - 1) * stride_w + kernel_w
+    sums = np.zeros((batch, max(full_h, top + out_h), max(full_w, left + out_w), filters))
+    for ky in range(kernel_h):
+        for kx in range(kernel_w):
+            rows, columns = slice(ky, ky + full_h - kernel_h + 1), slice(kx, kx + full_w - kernel_w + 1)
+            products = (values - call.input(2).q.zero_point) @ weights[:, ky, kx].T
+            sums[:, rows, columns][:, ::stride_h, ::stride_w] += products
+    kept = sums[:, top : top + out_h, left : left + out_w].astype(np.int64)
+    return (requantize(call, kept + bias_of(call)),)
+
+
+def macs(call: Call[TransposeConvAttrs]) -> int:
+    return call.input(2).elements * (call.input(1).elements // call.input(1).shape[3])
+
+
+OP = Op(
+    name="TRANSPOSE_CONV",
+    attrs=TransposeConvAttrs,
+    infer=infer,
+    real=real,
+    reference=reference,
+    constraints=(
+        four_dimensions,
+        int8_tensors,
+        constant_weights,
+        scales_by_channel,
+        symmetric_weights,
+        int32_bias,
+        same_depth,
+        sums_fit,
+    ),
+    macs=macs,
+    bound=bound,
+)
