@@ -27,9 +27,10 @@ def models(draw: st.DrawFn) -> bytes:
     scales = draw(weight_scales(units))
     zero = draw(st.sampled_from((0, 0, -128, 127, 5))) if len(scales) == 1 else 0
     x = b.tensor(shape, "int8", in_scale, in_zero)
-    w = b.tensor((units, depth), "int8", scales, zero, integers(seed, (units, depth)))
+    fixed = len(scales) > 1 or draw(st.integers(0, 4)) > 0
+    w = b.tensor((units, depth), "int8", scales, zero, integers(seed, (units, depth)) if fixed else None)
     inputs = [x, w]
-    if draw(st.booleans()):
+    if fixed and draw(st.booleans()):
         inputs.append(bias_tensor(b, seed, in_scale, scales, units))
     elif draw(st.booleans()):
         inputs.append(-1)
@@ -42,7 +43,7 @@ def models(draw: st.DrawFn) -> bytes:
         keepNumDims=keep,
         fusedActivationFunction=draw(st.integers(0, 3)),
     )
-    return b.finish([x], [y])
+    return b.finish([x] if fixed else [x, w], [y])
 
 
 @FEW
