@@ -1,0 +1,9 @@
+"""ARG_MAX: the index of the first largest element along one axis (reference/arg_min_max.h)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygen.ops.arg import arg_op
+
+OP = arg_op("ARG_MAX", np.argmax)
