@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs bench fuzz mutants differential clean
+.PHONY: help setup demo test lint docs bench zoo fuzz mutants differential clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -32,8 +32,11 @@ docs: $(STAMP) ## remake the pages that are generated from data
 	$(BIN)/python scripts/targets_md.py
 	$(BIN)/python scripts/operators_md.py
 
-bench: $(STAMP) ## measure speed, flash and RAM against TensorFlow Lite Micro
-	$(BIN)/python benchmarks/bench.py
+bench: $(STAMP) ## measure speed, flash and RAM against TensorFlow Lite Micro (needs the zoo)
+	$(BIN)/python -m benchmarks.bench
+
+zoo: $(STAMP) ## compile and run every model of the zoo, and list what is not covered
+	$(BIN)/python -m benchmarks.coverage
 
 fuzz: $(STAMP) ## feed broken and random models
 	$(BIN)/python tests/fuzz.py

@@ -1,0 +1,1 @@
+"""Measurements against other tools, and on published networks. See docs/benchmarks.md."""

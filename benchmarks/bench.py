@@ -1,0 +1,246 @@
+"""The four MLPerf Tiny networks: instructions, flash and RAM beside those of TensorFlow Lite Micro with CMSIS-NN.
+
+    python -m benchmarks.bench [--optimize balanced|speed|size|ram] [--cores all] [--json]
+
+The emitted C is built for cortex-m4, runs under QEMU and must equal the golden vectors before its numbers count. The
+exit code is 1 if a limit is missed, 2 if the zoo is not there. docs/benchmarks.md says what is compared and how.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from rich.console import Console
+from rich.table import Table
+
+from tests import zoo
+from tinygen import toolchain
+from tinygen.errors import TinygenError, VerificationError
+from tinygen.lower import Optimize
+from tinygen.target import load_target
+from tinygen.verify.build_dir import BuildDir
+from tinygen.verify.qemu import run_qemu
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+#: The core for which flash, RAM and stack of both sides are known.
+CORE = "cortex-m4"
+CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
+#: Flash may be at most this share of the peer's; RAM must be below the peer's.
+FLASH_LIMITS = {"KWS": 0.45, "IC": 0.65, "AD": 0.95, "VWW": 0.65}
+
+
+@dataclass(frozen=True)
+class Peer:
+    """What TensorFlow Lite Micro needs for a model: see benchmarks/tflm.toml."""
+
+    zoo: str
+    macs: int
+    constants: int
+    flash: int
+    ram: int
+    stack: int
+    reference: int
+    instructions: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the emitted C needs on `CORE`, in bytes: `ram` is arena + .data + .bss, `stack` the call graph's bound."""
+
+    macs: int
+    constants: int
+    flash: int
+    ram: int
+    stack: int | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model on both sides; `instructions` per core, None where it does not fit the emulated machine."""
+
+    model: str
+    peer: Peer
+    cost: Cost
+    instructions: Mapping[str, int | None]
+
+    @property
+    def flash_ok(self) -> bool:
+        return self.cost.flash <= FLASH_LIMITS[self.model] * self.peer.flash
+
+    @property
+    def ram_ok(self) -> bool:
+        return self.cost.ram < self.peer.ram
+
+    @property
+    def note(self) -> str | None:
+        """What to say with the figures, lest they mislead."""
+        if self.model != "VWW":
+            return None
+        removed = "tinygen did not remove them" if self.cost.macs == self.peer.macs else "tinygen removed some"
+        return f"half of VWW's channels are constant for every input: {removed}, TFLM + CMSIS-NN computes them"
+
+
+def read_peers() -> tuple[dict[str, str], dict[str, Peer]]:
+    """Provenance of the peer's figures, and the figures by model."""
+    data = tomllib.loads(Path(__file__).with_name("tflm.toml").read_text(encoding="utf-8"))
+    return data["provenance"], {name: Peer(**table) for name, table in data["models"].items()}
+
+
+def measure(model: str, peer: Peer, cores: Sequence[str], optimize: Optimize) -> Row:
+    """Build and run one model. `VerificationError` if its outputs are not the golden ones."""
+    with tempfile.TemporaryDirectory() as temporary:
+        built = zoo.build(peer.zoo, Path(temporary) / CORE, CORE, optimize)
+        counted = {core: _instructions(peer.zoo, Path(temporary) / core, core, optimize) for core in cores}
+        return Row(model, peer, _cost(built), counted)
+
+
+def _cost(built: BuildDir) -> Cost:
+    ram, flash = built.report["ram"], built.report["flash"]
+    constants = sum(layer["constant_bytes"] for layer in built.report["layers"])
+    return Cost(built.report["macs"], constants, flash["total"], ram["arena"] + _variables(built), ram["stack"])
+
+
+def _variables(built: BuildDir) -> int:
+    """Bytes of .data and .bss of the compiled library."""
+    target = load_target(CORE)
+    with tempfile.TemporaryDirectory() as temporary:
+        out = Path(temporary) / "library.o"
+        toolchain.compile_object(built.source, out, target, built.report["flash"]["optimization"])
+        table = toolchain.run([toolchain.find_size(), out]).stdout
+    _, data, bss = re.findall(r"\d+", table.splitlines()[1])[:3]
+    return int(data) + int(bss)
+
+
+def _instructions(name: str, folder: Path, core: str, optimize: Optimize) -> int | None:
+    """Instructions of one inference, on the first golden input set."""
+    runs = zoo.golden(name)
+    target = load_target(core)
+    built = zoo.build(name, folder, core, optimize)
+    try:
+        done = run_qemu(built, [run.inputs for run in runs], target)
+    except TinygenError as error:
+        if "cannot be emulated" in str(error):
+            return None
+        raise
+    wrong = zoo.difference(runs, done.outputs)
+    if wrong:
+        raise VerificationError(f"{name} on {done.where}: {wrong}")
+    return done.instructions
+
+
+def tables(rows: Sequence[Row], cores: Sequence[str]) -> list[Table]:
+    """Instructions on each core, flash, RAM and stack; tinygen beside its peer."""
+    return [_speed(rows, core) for core in cores] + [_flash(rows), _ram(rows)]
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("model", "") else "right")
+    return table
+
+
+def _speed(rows: Sequence[Row], core: str) -> Table:
+    columns = ("model", "MACs", "tinygen", "per MAC", "TFLM + CMSIS-NN", "per MAC", "ratio")
+    table = _table(f"\nInstructions of one inference, {core} under QEMU (not cycles)", columns)
+    for row in rows:
+        mine, theirs, macs = row.instructions[core], row.peer.instructions[core], row.peer.macs
+        cells = (f"{mine:,}", f"{mine / macs:.2f}") if mine else ("does not fit the machine", "")
+        ratio = f"{mine / theirs:.2f}" if mine else ""
+        table.add_row(row.model, f"{macs:,}", *cells, f"{theirs:,}", f"{theirs / macs:.2f}", ratio)
+    return table
+
+
+def _flash(rows: Sequence[Row]) -> Table:
+    columns = ("model", "weights and biases", "tinygen", "TFLM + CMSIS-NN", "ratio", "limit", "")
+    table = _table(f"\nFlash in bytes, {CORE}: code and constants in a firmware, less the same without", columns)
+    for row in rows:
+        mine, theirs, limit = row.cost.flash, row.peer.flash, FLASH_LIMITS[row.model]
+        cells = f"{mine:,}", f"{theirs:,}", f"{mine / theirs:.3f}", f"{limit:.2f}", _ok(row.flash_ok)
+        table.add_row(row.model, f"{row.peer.constants:,}", *cells)
+    return table
+
+
+def _ram(rows: Sequence[Row]) -> Table:
+    columns = ("model", "tinygen", "TFLM + CMSIS-NN", "ratio", "limit", "", "stack: tinygen", "TFLM + CMSIS-NN")
+    table = _table(f"\nRAM in bytes, {CORE}: arena with inputs and outputs + .data + .bss; stack by itself", columns)
+    for row in rows:
+        mine, theirs = row.cost.ram, row.peer.ram
+        stack = "unknown" if row.cost.stack is None else f"{row.cost.stack:,}"
+        cells = f"{mine:,}", f"{theirs:,}", f"{mine / theirs:.3f}", "< 1", _ok(row.ram_ok), stack, f"{row.peer.stack:,}"
+        table.add_row(row.model, *cells)
+    return table
+
+
+def _ok(kept: bool) -> str:
+    return "ok" if kept else "[bold red]MISSED[/]"
+
+
+def as_dict(rows: Sequence[Row], provenance: Mapping[str, str], optimize: str) -> dict[str, Any]:
+    """Everything that the tables show, as JSON values."""
+    models = [
+        {
+            "model": row.model,
+            "tinygen": {**asdict(row.cost), "instructions": dict(row.instructions)},
+            "tflm": asdict(row.peer),
+            "flash_ratio": row.cost.flash / row.peer.flash,
+            "flash_limit": FLASH_LIMITS[row.model],
+            "flash_ok": row.flash_ok,
+            "ram_ratio": row.cost.ram / row.peer.ram,
+            "ram_ok": row.ram_ok,
+            "note": row.note,
+        }
+        for row in rows
+    ]
+    return {"core": CORE, "optimize": optimize, "ok": _all_ok(rows), "provenance": dict(provenance), "models": models}
+
+
+def _all_ok(rows: Sequence[Row]) -> bool:
+    return all(row.flash_ok and row.ram_ok for row in rows)
+
+
+def _print(rows: Sequence[Row], cores: Sequence[str], provenance: Mapping[str, str], optimize: str) -> None:
+    console = Console(soft_wrap=True, highlight=False, width=100)
+    for table in tables(rows, cores):
+        console.print(table)
+    compiler = f"{Path(toolchain.find_cross()).name} {toolchain.version(toolchain.find_cross())}"
+    console.print(f"\ntinygen: --optimize {optimize}, {compiler}; outputs equal the golden vectors")
+    console.print(f"TFLM + CMSIS-NN: {provenance['sources']}, {provenance['compiler']}; {provenance['emulator']}")
+    for row in rows:
+        if row.note:
+            console.print(row.note)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Compare with TensorFlow Lite Micro and CMSIS-NN.")
+    parser.add_argument("--optimize", choices=get_args(Optimize), default="balanced")
+    parser.add_argument("--cores", choices=[*CORES, "all"], default=CORE, help="where instructions are counted")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    options = parser.parse_args(arguments)
+    if not zoo.PRESENT:
+        print(zoo.ABSENT, file=sys.stderr)
+        return 2
+    cores = CORES if options.cores == "all" else (options.cores,)
+    provenance, peers = read_peers()
+    rows = [measure(model, peer, cores, options.optimize) for model, peer in peers.items()]
+    if options.json:
+        print(json.dumps(as_dict(rows, provenance, options.optimize), indent=1))
+    else:
+        _print(rows, cores, provenance, options.optimize)
+    return 0 if _all_ok(rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
