@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tinygen.kernels.base import Kernel, Launch
+from tinygen.kernels.base import Kernel, Launch, always
 from tinygen.ops.base import Call
 
 #: Loops of templates/kernels/copy/strided.c.j2 around its runs.
@@ -66,11 +66,16 @@ def contiguous(shape: Sequence[int]) -> tuple[int, ...]:
 Moves = Callable[[Call[Any]], Sequence[Move]]
 
 
-def move_kernels(ops: Sequence[str], moves: Moves) -> tuple[Kernel, Kernel]:
-    """The kernels of operators whose nodes are `moves`: rows of contiguous bytes where that is enough, else strides."""
+def move_kernels(
+    ops: Sequence[str], moves: Moves, accepts: Callable[[Call[Any]], bool] = always
+) -> tuple[Kernel, Kernel]:
+    """The kernels of operators whose nodes are `moves`: rows of contiguous bytes where that is enough, else strides.
+
+    Nodes that are not, `accepts` keeps out.
+    """
 
     def in_rows(call: Call[Any]) -> bool:
-        return all(_is_rows(move) for move in moves(call))
+        return accepts(call) and all(_is_rows(move) for move in moves(call))
 
     def by_rows(call: Call[Any]) -> Sequence[Launch]:
         return [_rows_launch(move, call.output.dtype.bytes) for move in moves(call)]
@@ -78,10 +83,8 @@ def move_kernels(ops: Sequence[str], moves: Moves) -> tuple[Kernel, Kernel]:
     def strided(call: Call[Any]) -> Sequence[Launch]:
         return [_strided_launch(move, call.output.dtype.bytes) for move in moves(call)]
 
-    return (
-        Kernel(op=tuple(ops), template="copy/rows", function="copy_rows", launch=by_rows, accepts=in_rows, speed=1.0),
-        Kernel(op=tuple(ops), template="copy/strided", function="copy", launch=strided, speed=2.0),
-    )
+    rows = Kernel(tuple(ops), "copy/rows", "copy_rows", by_rows, in_rows, speed=1.0)
+    return rows, Kernel(tuple(ops), "copy/strided", "copy", strided, accepts, speed=2.0)
 
 
 def _is_rows(move: Move) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tinygen.ir.types import Array
+import numpy as np
+
+from tinygen.ir.types import Array, TensorType
 from tinygen.ops.base import Call, Signature
 
 #: More parameters (axes, paddings, sizes) than any node has.
@@ -30,6 +32,12 @@ def at_most_six_dimensions(call: Call[Any]) -> bool:
 def four_dimensions(call: Call[Any]) -> bool:
     """The input must have 4 dimensions (NHWC)."""
     return len(call.input(0).shape) == 4
+
+
+def not_per_channel(call: Call[Any]) -> bool:
+    """The input must not be quantized per channel."""
+    quant = call.input(0).quant
+    return quant is None or len(quant.scales) == 1
 
 
 def alike(call: Call[Any]) -> bool:
@@ -83,3 +91,8 @@ def required(values: Sequence[Array | None]) -> list[Array]:
 def declared_shape(call: Call[Any]) -> Sequence[Signature]:
     """`infer` of operators whose constraints have compared the declared output shape with the inputs."""
     return ((call.output.shape, call.input(0).dtype),)
+
+
+def zero_of(tensor: TensorType) -> Array:
+    """The element of `tensor` that stands for 0, as an array without dimensions."""
+    return np.array(tensor.quant.zero_point if tensor.quant else 0, tensor.dtype.numpy)

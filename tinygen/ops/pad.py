@@ -1,0 +1,55 @@
+"""PAD: a border of zeros (reference/pad.h). In quantized tensors zero is the zero point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.graph import Attrs
+from tinygen.ir.types import Array, Real
+from tinygen.ops.base import Call, Op, Signature, given
+from tinygen.ops.movement import (
+    at_most_five_dimensions,
+    constant_parameters,
+    exact,
+    not_per_channel,
+    pairs,
+    zero_of,
+)
+from tinygen.ops.rules import same_quant
+
+
+def not_negative(call: Call[Any]) -> bool:
+    """Paddings must not be negative."""
+    return all(before >= 0 and after >= 0 for before, after in paddings(call))
+
+
+def paddings(call: Call[Any]) -> tuple[tuple[int, int], ...]:
+    """(before, after) for each dimension, in elements: input 1, shape [dimensions, 2]."""
+    return pairs(call, 1, len(call.input(0).shape))
+
+
+def infer(call: Call[Any]) -> Sequence[Signature]:
+    sides = zip(call.input(0).shape, paddings(call), strict=True)
+    return ((tuple(size + before + after for size, (before, after) in sides), call.input(0).dtype),)
+
+
+def real(call: Call[Attrs], inputs: Sequence[Real | None]) -> Sequence[Real]:
+    return (np.pad(given(inputs[0]), paddings(call), constant_values=0.0),)
+
+
+def reference(call: Call[Attrs], inputs: Sequence[Array | None]) -> Sequence[Array]:
+    return (np.pad(given(inputs[0]), paddings(call), constant_values=zero_of(call.output)),)
+
+
+OP = Op(
+    name="PAD",
+    attrs=Attrs,
+    infer=infer,
+    real=real,
+    reference=reference,
+    constraints=(constant_parameters, same_quant, not_per_channel, at_most_five_dimensions, not_negative),
+    bound=exact,
+)
