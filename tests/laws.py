@@ -115,7 +115,7 @@ def _driver(graphs: Sequence[Graph], counts: Sequence[int]) -> str:
         for j, name in enumerate(graph.outputs):
             lines.append(f"fwrite(m{i}_output_{j}(a), {graph.types[name].bytes}, 1, g);")
         lines.append("} free(a); }")
-    return "\n".join([*lines, "return fclose(f) || fclose(g); }"])
+    return "\n".join([*lines, "return fclose(f) || fclose(g); }", ""])
 
 
 def _outputs(graphs: Sequence[Graph], counts: Sequence[int], data: bytes) -> list[list[list[Array]]]:
