@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from tests.laws import assert_equal, check_reference, load, tflm
+from tests.laws import assert_equal, check_laws, check_reference, load, tflm
 from tests.strategies import quants, shapes
 from tests.tflite_builder import ModelBuilder
 from tinygen.errors import UnsupportedError
@@ -120,3 +120,19 @@ def check_int32(op: str, options: str | None) -> None:
             assert_equal(op, run(graph, inputs), expected)
         with pytest.raises(UnsupportedError, match="no kernel computes int32"):
             lower(graph, load_target("host"))
+
+
+def check_scalar_constants(op: str, options: str | None, output: float = 0.1) -> None:
+    """A constant of one element, on either side and of any rank, makes a table; a longer one does not."""
+    files = []
+    for left in (True, False):
+        for shape, kernel in (((), "lookup/table"), ((1, 1, 1, 1), "lookup/table"), ((3,), f"{op.lower()}/portable")):
+            m = ModelBuilder()
+            result = (1, 1, 2, 3) if len(shape) == 4 else (2, 3)
+            x, z = m.tensor((2, 3), "int8", 0.1, 4), m.tensor(result, "int8", output, 4)
+            constant = m.tensor(shape, "int8", 0.1, 4, data=np.full(shape, 77))
+            m.op(op, [constant, x] if left else [x, constant], [z], options)
+            files.append(m.finish([x], [z]))
+            (step,) = lower(load(files[-1]), load_target("host")).steps
+            assert step.kernel == kernel
+    check_laws(files)

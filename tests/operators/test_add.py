@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.laws import check_laws, check_reference, load
-from tests.operators.binary import binary_models, check_binary_refusals, check_int32, int8_model
+from tests.operators.binary import binary_models, check_binary_refusals, check_int32, check_scalar_constants, int8_model
 from tests.strategies import FEW, MANY
+from tests.tflite_builder import ModelBuilder
+from tinygen.errors import UnsupportedError
+from tinygen.lower import lower
 from tinygen.ops import problems_of
+from tinygen.target import load_target
 
 OPTIONS = "AddOptions"
 
@@ -32,6 +37,10 @@ def test_extreme_scales() -> None:
     check_laws([int8_model("ADD", OPTIONS, *types) for types in scales])
 
 
+def test_scalar_constants() -> None:
+    check_scalar_constants("ADD", OPTIONS)
+
+
 def test_int32() -> None:
     check_int32("ADD", OPTIONS)
 
@@ -40,3 +49,14 @@ def test_refusals() -> None:
     check_binary_refusals("ADD", OPTIONS)
     wide = int8_model("ADD", OPTIONS, (2.0**18, 0), (1, 0), (1, 0))
     assert "less than 2^18 times the output scale" in problems_of(load(wide))[0][1]
+
+
+def test_more_loops_than_the_kernel_has() -> None:
+    """Broadcasting that alternates in six dimensions is understood, but has no kernel."""
+    m = ModelBuilder()
+    x, y = m.tensor((2, 1, 2, 1, 2, 1), "int8", 0.1), m.tensor((1, 2, 1, 2, 1, 2), "int8", 0.1)
+    z = m.tensor((2, 2, 2, 2, 2, 2), "int8", 0.1)
+    m.op("ADD", [x, y], [z], OPTIONS)
+    graph, _ = check_reference(m.finish([x, y], [z]))
+    with pytest.raises(UnsupportedError, match="no kernel computes"):
+        lower(graph, load_target("host"))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.laws import check_laws, check_reference, load
-from tests.operators.binary import binary_models, check_binary_refusals, check_int32, int8_model
+from tests.operators.binary import binary_models, check_binary_refusals, check_int32, check_scalar_constants, int8_model
 from tests.strategies import FEW, MANY
 from tinygen.ops import problems_of
 
@@ -21,6 +21,10 @@ def test_laws(files: list[bytes], seed: int) -> None:
 @given(binary_models("MAXIMUM", None, one_quant=True), st.integers(0, 2**32))
 def test_reference(data: bytes, seed: int) -> None:
     check_reference(data, seed)
+
+
+def test_scalar_constants() -> None:
+    check_scalar_constants("MAXIMUM", None)
 
 
 def test_int32() -> None:
