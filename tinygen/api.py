@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 from tinygen import frontends, inspection
 from tinygen.emit.render import emit
-from tinygen.errors import UsageError
+from tinygen.errors import TinygenError, UsageError
 from tinygen.files import write_files
 from tinygen.inspection import Inspection
 from tinygen.ir import store
@@ -21,7 +21,7 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.program import Program
 from tinygen.lower import Optimize, lower
 from tinygen.measure import measure
-from tinygen.ops import check_node
+from tinygen.ops.limits import check_graph
 from tinygen.passes import LOSSLESS, run_passes
 from tinygen.plan.arena import Plan, plan
 from tinygen.plan.budget import Budget, check_budget
@@ -56,8 +56,10 @@ def load(path: str | Path) -> Graph:
     Raises `ModelError` if it is malformed, `UnsupportedError` if it uses what tinygen does not have.
     """
     graph = frontends.load(Path(path))
-    for node in graph.nodes:
-        check_node(graph, node)
+    try:
+        check_graph(graph)
+    except TinygenError as error:
+        raise type(error)(f"{Path(path).name}: {error}") from error
     return graph
 
 

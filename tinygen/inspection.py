@@ -12,6 +12,7 @@ from tinygen.errors import UnsupportedError
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import TensorType
 from tinygen.ops import problems_of
+from tinygen.ops.limits import check_graph
 from tinygen.passes.base import constant_bytes, macs
 
 
@@ -69,7 +70,17 @@ def inspect(path: Path) -> Inspection:
         graph = frontends.load(path)
     except UnsupportedError as error:
         return Inspection(path.name, operators, None, (str(error),))
-    return Inspection(path.name, operators, graph, tuple(sentence for _, sentence in problems_of(graph)))
+    problems = tuple(sentence for _, sentence in problems_of(graph))
+    return Inspection(path.name, operators, graph, problems or _whole(graph))
+
+
+def _whole(graph: Graph) -> tuple[str, ...]:
+    """What is wrong with a graph whose nodes are all right."""
+    try:
+        check_graph(graph)
+    except UnsupportedError as error:
+        return (str(error),)
+    return ()
 
 
 def described(tensor: TensorType) -> str:

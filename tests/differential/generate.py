@@ -191,7 +191,7 @@ def convert(seed: int) -> bytes:
 
 def refusal(data: bytes) -> str:
     """Why a network proves nothing: it has no operator, or TFLM does not run it. Empty if it is good."""
-    if not tflite.operators(data):
+    if not tflite.operators(Path("network.tflite"), data):
         return "has no operator"
     try:
         runtime.Interpreter.from_bytes(data, arena_size=1 << 22).invoke()

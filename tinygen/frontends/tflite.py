@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,15 @@ from tinygen.ir.types import Array, DType, Quant, TensorType
 from tinygen.ops import all_ops
 
 IDENTIFIER = b"TFL3"
+VERSION = 3
 #: More than any model for a microcontroller has; a file that claims more is malformed or hostile.
-MAX_OPERATORS, MAX_TENSORS, MAX_OPERANDS, MAX_RANK = 10_000, 50_000, 1_000, 8
-#: Largest tensor, in bytes: far above the memory of any microcontroller.
-MAX_TENSOR_BYTES = 1 << 26
+MAX_OPERATORS, MAX_TENSORS, MAX_OPERANDS, MAX_RANK, MAX_SCALES, MAX_NAME = 4_000, 20_000, 1_000, 8, 1 << 20, 1 << 12
+#: Largest tensor, and all tensors together, in bytes: far above the memory of any microcontroller.
+MAX_TENSOR_BYTES, MAX_BYTES = 1 << 24, 1 << 27
+#: Scales outside do not occur, and their ratios would leave the range of float32 numbers.
+MIN_SCALE, MAX_SCALE = 1e-24, 1e12
 
+_SMALLER = "this is no model for a microcontroller: reduce its input or its layers"
 _OPERATORS: dict[int, str] = {v: k for k, v in vars(tflite.BuiltinOperator).items() if isinstance(v, int)}
 _TYPES: dict[int, str] = {v: k.lower() for k, v in vars(tflite.TensorType).items() if isinstance(v, int)}
 _SUPPORTED_TYPES = {t.value for t in DType}
@@ -41,35 +46,45 @@ def read(path: Path, data: bytes) -> Graph:
 
     Raises `ModelError` if the file is malformed, `UnsupportedError` if it uses what a Graph cannot express.
     """
+    with _naming(path):
+        return _Reader(data).graph(path.stem)
+
+
+def operators(path: Path, data: bytes) -> list[str]:
+    """The operator names of the first subgraph in order, supported or not; raises as `read` does."""
+    with _naming(path):
+        reader = _Reader(data)
+        return [reader.op_name(operator) for operator in reader.operator_tables()]
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors name the file; what the flatbuffers runtime raises becomes a `ModelError`."""
     try:
-        return _Reader(path, data).graph()
+        yield
     except TinygenError as error:
         raise type(error)(f"{path.name}: {error}") from None
     except (*_BROKEN, MemoryError) as error:
         raise ModelError(
-            f"{path.name}: not a valid TFLite file (damaged or truncated?): {error}; export the model again"
+            f"{path.name}: not a valid TFLite file (damaged or truncated?): {_plain(error)}; export the model again"
         ) from error
 
 
-def operators(data: bytes) -> list[str]:
-    """The operator names of the first subgraph in order, supported or not; raises as `read` does."""
-    try:
-        reader = _Reader(Path("model"), data)
-        return [reader.op_name(operator) for operator in reader.operator_tables()]
-    except _BROKEN as error:
-        raise ModelError(f"not a valid TFLite file: {error}") from error
+def _plain(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 class _Reader:
     """One reading of a file."""
 
-    def __init__(self, path: Path, data: bytes) -> None:
-        self.path = path
-        self.data = data
+    def __init__(self, data: bytes) -> None:
         self.model = tflite.Model.GetRootAsModel(data, 0)
-        self.subgraph = self.model.Subgraphs(0)
-        if self.subgraph is None:
-            raise ModelError("the file holds no subgraph")
+        self.scales = 0
+        if self.model.Version() != VERSION:
+            raise ModelError(f"schema version {self.model.Version()}, expected {VERSION}: export the model again")
+        if not self.model.SubgraphsLength():
+            raise ModelError("the file holds no subgraph, so there is nothing to compile: export the model again")
+        self.subgraph: Any = self.model.Subgraphs(0)
 
     def operator_tables(self) -> list[Any]:
         count = _count(self.subgraph.OperatorsLength(), MAX_OPERATORS, "operators")
@@ -83,30 +98,29 @@ class _Reader:
         # files older than schema 3a hold the code in the deprecated 8-bit field
         number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         if number == tflite.BuiltinOperator.CUSTOM:
-            return f"CUSTOM({(code.CustomCode() or b'?').decode(errors='replace')})"
+            return f"CUSTOM({printable(code.CustomCode()) or '?'})"
         if number not in _OPERATORS:
             raise ModelError(f"operator number {number} is unknown")
         return _OPERATORS[number]
 
-    def graph(self) -> Graph:
+    def graph(self, name: str) -> Graph:
         operators = self.operator_tables()
         self._refuse_what_no_graph_expresses(operators)
         self.names = list(self._tensor_names())
-        self.types = [self._type(i) for i in range(len(self.names))]
-        self.constants = dict(self._constants())
+        self.types = dict(zip(self.names, self._tensor_types(), strict=True))
         return Graph(
-            name=self.path.stem,
-            inputs=self._tensors(self.subgraph.InputsAsNumpy()),
-            outputs=self._tensors(self.subgraph.OutputsAsNumpy()),
+            name=name,
+            inputs=self._ports("inputs", self.subgraph.InputsAsNumpy()),
+            outputs=self._ports("outputs", self.subgraph.OutputsAsNumpy()),
             nodes=tuple(self._node(operator) for operator in operators),
-            types=dict(zip(self.names, self.types, strict=True)),
-            constants=self.constants,
+            types=self.types,
+            constants=dict(self._constants()),
         ).pruned()
 
     def _refuse_what_no_graph_expresses(self, operators: list[Any]) -> None:
         unknown = sorted({name for name in map(self.op_name, operators) if name not in all_ops()})
         if unknown:
-            raise UnsupportedError(f"operators not supported: {', '.join(unknown)} (see docs/operators.md)")
+            raise UnsupportedError(f"operators not supported: {listed(unknown)} (docs/operators.md has those that are)")
         if self.model.SubgraphsLength() > 1:
             raise UnsupportedError("the model has several subgraphs (control flow or state), which is not supported")
 
@@ -114,7 +128,7 @@ class _Reader:
         """A distinct name for each tensor: its own, with its number where that is taken or empty."""
         taken = {ABSENT}
         for index in range(_count(self.subgraph.TensorsLength(), MAX_TENSORS, "tensors")):
-            name = (self.subgraph.Tensors(index).Name() or b"").decode(errors="replace")
+            name = printable(self.subgraph.Tensors(index).Name())
             if name in taken:
                 name = f"{name or 'tensor'}:{index}"
             while name in taken:
@@ -122,63 +136,94 @@ class _Reader:
             taken.add(name)
             yield name
 
-    def _type(self, index: int) -> TensorType:
-        tensor, name = self.subgraph.Tensors(index), self.names[index]
-        kind = _TYPES.get(tensor.Type(), "unknown")
+    def _tensor_types(self) -> Iterator[TensorType]:
+        total = 0
+        for index, name in enumerate(self.names):
+            tensor = self._type(self.subgraph.Tensors(index), name)
+            total += tensor.bytes
+            if total > MAX_BYTES:
+                raise UnsupportedError(f"all tensors together are larger than {MAX_BYTES >> 20} MiB; {_SMALLER}")
+            yield tensor
+
+    def _type(self, tensor: Any, name: str) -> TensorType:
+        kind = _TYPES.get(tensor.Type(), f"number {tensor.Type()}")
         if kind not in _SUPPORTED_TYPES:
-            raise UnsupportedError(f"tensor '{name}' is of type {kind}, which is not supported")
+            raise UnsupportedError(f"tensor '{name}' is of type {kind}, which is not supported: quantize it to int8")
         if tensor.IsVariable() or tensor.Sparsity() is not None:
             what = "a variable (state)" if tensor.IsVariable() else "stored sparse"
             raise UnsupportedError(f"tensor '{name}' is {what}, which is not supported")
         rank = _count(tensor.ShapeLength(), MAX_RANK, f"dimensions of tensor '{name}'")
         shape = tuple(int(n) for n in tensor.ShapeAsNumpy()) if rank else ()
         if any(n < 1 for n in shape):
-            raise UnsupportedError(f"tensor '{name}' has shape {list(shape)}; every dimension must be at least 1")
+            raise UnsupportedError(
+                f"tensor '{name}' has shape {list(shape)}: every dimension must be at least 1; fix the input's shape"
+            )
         dtype = DType(kind)
         if math.prod(shape) * dtype.bytes > MAX_TENSOR_BYTES:
-            raise UnsupportedError(f"tensor '{name}' with shape {list(shape)} is larger than {MAX_TENSOR_BYTES} bytes")
+            raise UnsupportedError(
+                f"tensor '{name}' with shape {list(shape)} is larger than {MAX_TENSOR_BYTES >> 20} MiB; {_SMALLER}"
+            )
         return TensorType(shape, dtype, self._quant(tensor, name, shape, dtype))
 
     def _quant(self, tensor: Any, name: str, shape: tuple[int, ...], dtype: DType) -> Quant | None:
         table = tensor.Quantization()
         if table is None or not table.ScaleLength() or dtype is DType.FLOAT32:
             return None
-        count = _count(table.ScaleLength(), max(math.prod(shape), 1), f"scales of tensor '{name}'")
-        scales = tuple(float(s) for s in table.ScaleAsNumpy())
-        if not all(math.isfinite(s) and s > 0 for s in scales):
-            raise ModelError(f"tensor '{name}' has a scale that is not a positive number")
-        zeros = tuple(int(z) for z in table.ZeroPointAsNumpy()) if table.ZeroPointLength() else (0,) * count
-        low, high = dtype.limits
-        if len(zeros) not in (1, count) or any(not low <= z <= high for z in zeros):
-            raise ModelError(f"tensor '{name}' has zero points that do not fit its scales or its type")
-        zeros = zeros * count if len(zeros) == 1 else zeros
+        count = table.ScaleLength()
         # person_detect.tflite says axis 3 for one-dimensional biases; TFLM does not mind
         axis = min(table.QuantizedDimension(), max(len(shape) - 1, 0))
-        if count > 1 and shape[axis] != count:
+        if count > 1 and not (axis >= 0 and shape and shape[axis] == count):
             raise ModelError(f"tensor '{name}' has {count} scales for axis {axis} of shape {list(shape)}")
-        return Quant(scales, zeros, axis if count > 1 else None)
+        self.scales += _count(count, MAX_SCALES - self.scales, f"scales up to tensor '{name}'")
+        scales = tuple(float(s) for s in table.ScaleAsNumpy())
+        if not all(MIN_SCALE <= s <= MAX_SCALE for s in scales):
+            raise ModelError(
+                f"tensor '{name}' has a scale outside {MIN_SCALE:g} to {MAX_SCALE:g}: quantize the model again"
+            )
+        return Quant(scales, self._zero_points(table, name, count, dtype), axis if count > 1 else None)
+
+    def _zero_points(self, table: Any, name: str, count: int, dtype: DType) -> tuple[int, ...]:
+        if table.ZeroPointLength() not in (0, 1, count):
+            raise ModelError(f"tensor '{name}' has {table.ZeroPointLength()} zero points for {count} scales")
+        zeros = [int(z) for z in table.ZeroPointAsNumpy()] if table.ZeroPointLength() else [0]
+        low, high = dtype.limits
+        if any(not low <= z <= high for z in zeros):
+            raise ModelError(f"tensor '{name}' has a zero point outside {dtype.value} ({low} to {high})")
+        return tuple(zeros * count if len(zeros) == 1 else zeros)
 
     def _constants(self) -> Iterator[tuple[str, Array]]:
         buffers = _count(self.model.BuffersLength(), MAX_TENSORS, "buffers")
-        for index, (name, tensor) in enumerate(zip(self.names, self.types, strict=True)):
+        for index, (name, tensor) in enumerate(self.types.items()):
             number = self.subgraph.Tensors(index).Buffer()
             if number >= buffers:
                 raise ModelError(f"tensor '{name}' names buffer {number}, which does not exist")
             buffer = self.model.Buffers(number)
+            if buffer is not None and buffer.Offset() > 1:
+                raise UnsupportedError(f"tensor '{name}' keeps its data outside the flatbuffer, which is not supported")
             if buffer is None or not buffer.DataLength():
                 continue
+            if buffer.DataLength() != tensor.bytes:
+                raise ModelError(
+                    f"tensor '{name}' ({tensor}) has {buffer.DataLength()} bytes of data, expected {tensor.bytes}"
+                )
             data = buffer.DataAsNumpy().tobytes()
-            if len(data) != tensor.bytes:
-                raise ModelError(f"tensor '{name}' ({tensor}) has {len(data)} bytes of data, expected {tensor.bytes}")
             yield name, np.frombuffer(data, dtype=tensor.dtype.numpy.newbyteorder("<")).reshape(tensor.shape)
+
+    def _ports(self, what: str, indices: Any) -> tuple[str, ...]:
+        """The model's inputs or outputs."""
+        names = self._tensors(indices)
+        if not names or ABSENT in names:
+            raise UnsupportedError(f"the model has no {what}, or an absent one; expected at least one tensor")
+        return names
 
     def _tensors(self, indices: Any) -> tuple[str, ...]:
         """Tensor names by index; -1 stands for an optional tensor that is absent."""
         if isinstance(indices, int):  # the runtime's answer for an empty vector
             return ()
         _count(len(indices), MAX_OPERANDS, "operands of one operator")
-        if any(not -1 <= i < len(self.names) for i in indices):
-            raise ModelError(f"tensor number {max(indices)} does not exist")
+        wrong = next((i for i in indices if not -1 <= i < len(self.names)), None)
+        if wrong is not None:
+            raise ModelError(f"tensor number {wrong} does not exist")
         return tuple(ABSENT if i == -1 else self.names[i] for i in indices)
 
     def _node(self, operator: Any) -> Node:
@@ -186,14 +231,26 @@ class _Reader:
         inputs, outputs = self._tensors(operator.InputsAsNumpy()), self._tensors(operator.OutputsAsNumpy())
         if not outputs or ABSENT in outputs:
             raise ModelError(f"an operator {op} has no output")
-        by_name = dict(zip(self.names, self.types, strict=True))
-        types = [by_name[n] if n else None for n in inputs], [by_name[n] for n in outputs]
+        types = [self.types[n] if n else None for n in inputs], [self.types[n] for n in outputs]
         attrs = read_attrs(op, all_ops()[op].attrs, operator, *types)
         # exporters join the names of what they fused with ';'
         return Node(outputs[0].split(";")[0] or outputs[0], op, inputs, outputs, attrs)
 
 
+def printable(text: bytes | None) -> str:
+    """A name out of the file on one line: what does not print becomes '_'. Raises `ModelError` if it is no name."""
+    _count(len(text or b""), MAX_NAME, "characters in a name")
+    decoded = (text or b"").decode(errors="replace")
+    return "".join(c if c.isprintable() else "_" for c in decoded)
+
+
+def listed(names: list[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(names[:10]) + more
+
+
 def _count(value: int, limit: int, what: str) -> int:
     if not 0 <= value <= limit:
-        raise ModelError(f"the file claims {value} {what}, more than the {limit} that can be")
+        raise ModelError(f"the file claims {value} {what}, more than the {max(limit, 0)} that can be")
     return value

@@ -10,6 +10,7 @@ from typing import Any
 from tinygen.errors import ModelError, UnsupportedError
 from tinygen.ir.graph import Graph, Node
 from tinygen.ops.base import Activation, Call, Op, call_of
+from tinygen.ops.hints import type_hint
 
 __all__ = ["Activation", "Call", "Op", "all_ops", "call_of", "check_node", "op_of", "problems_of"]
 
@@ -54,7 +55,8 @@ def check_node(graph: Graph, node: Node) -> None:
         # a file can contradict itself in more ways than constraints can list
         raise ModelError(f"node '{node.name}' ({node.op}) is malformed: {error}") from error
     if problems:
-        raise UnsupportedError(f"node '{node.name}' ({node.op}): {problems[0]}")
+        hint = type_hint(call)
+        raise UnsupportedError(f"node '{node.name}' ({node.op}): {problems[0]}{' ' if hint else ''}{hint}")
     declared = tuple((t.shape, t.dtype) for t in call.outputs)
     if inferred != declared:
         raise ModelError(
