@@ -59,3 +59,8 @@ void unfence(const volatile void *from, size_t bytes)
     (void)from, (void)bytes;
 #endif
 }
+
+/* The operating system sees to it. */
+void check_stack(void)
+{
+}

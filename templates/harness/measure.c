@@ -46,15 +46,6 @@ struct count stop_counting(void)
     return (struct count){wraps, (int32_t)down - 1};
 }
 
-uint32_t stack_used(const uint32_t *top)
-{
-    const volatile uint32_t *word = stack_bottom;
-    while (word != top && *word == STACK_PAINT) {
-        word++;
-    }
-    return (uint32_t)((const volatile uint32_t *)top - word) * sizeof *word;
-}
-
 void write_stat(file_t file, const char *label, uint32_t first, uint32_t second)
 {
     char line[2 * HEX_DIGITS + 2];

@@ -9,7 +9,11 @@
 #define MMFAR REGISTER(0xE000ED34u)
 #define BFAR REGISTER(0xE000ED38u)
 #define CPACR REGISTER(0xE000ED88u)
+#define MPU_CTRL REGISTER(0xE000ED94u)
+#define MPU_RBAR REGISTER(0xE000ED9Cu)
+#define MPU_RASR REGISTER(0xE000EDA0u)
 
+enum { MPU_RBAR_VALID = 1 << 4, MPU_RASR_XN = 1 << 28, MPU_CTRL_PRIVDEFENA = 1 << 2 };
 enum { CCR_DIV_0_TRP = 1 << 4, CFSR_MMARVALID = 1 << 7, CFSR_BFARVALID = 1 << 15 };
 
 /* From the linker script. */
@@ -78,6 +82,11 @@ static void set_up_core(void)
     CCR |= CCR_DIV_0_TRP;
 #if __ARM_ARCH >= 8
     __asm__ volatile("msr msplim, %0" : : "r"(stack_bottom));
+#else
+    /* No access to the 1 MiB below the stack: not all machines leave it empty. The default map for the rest. */
+    MPU_RBAR = ((uint32_t)stack_bottom - (1u << 20)) | MPU_RBAR_VALID;
+    MPU_RASR = MPU_RASR_XN | 19u << 1 | 1u;
+    MPU_CTRL = MPU_CTRL_PRIVDEFENA | 1u;
 #endif
 #if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
     CPACR |= 15u << 20;
@@ -91,7 +100,19 @@ void reset(void)
     set_up_core();
     memcpy(data_start, data_load, (size_t)(data_end - data_start));
     memset(bss_start, 0, (size_t)(bss_end - bss_start));
+    for (int i = 0; i < STACK_CANARIES; i++) {
+        stack_bottom[i] = STACK_PAINT;
+    }
     leave(main());
+}
+
+void check_stack(void)
+{
+    for (int i = 0; i < STACK_CANARIES; i++) {
+        if (stack_bottom[i] != STACK_PAINT) {
+            leave(STACK_OVERFLOW);
+        }
+    }
 }
 
 typedef union {

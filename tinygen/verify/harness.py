@@ -27,7 +27,8 @@ class Exit(IntEnum):
     WROTE_AFTER = 103
     WRONG_STEP = 104
     DIVIDED_BY_ZERO = 105
-    FAULT = 106
+    STACK_OVERFLOW = 106
+    FAULT = 107
 
 
 class Mode(Enum):
@@ -45,6 +46,7 @@ SENTENCES = {
     Exit.WROTE_AFTER: "wrote to memory just after the arena",
     Exit.WRONG_STEP: "did not call the hook once for each step in the report, in order: build again",
     Exit.DIVIDED_BY_ZERO: "divided by zero",
+    Exit.STACK_OVERFLOW: "overflowed the stack",
 }
 
 

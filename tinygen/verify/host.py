@@ -82,9 +82,11 @@ def _check(done: Finished, what: str, build: BuildDir, folder: Path) -> None:
     raise VerificationError(f"{what} ended with exit code {done.code}: {last}")
 
 
+#: Lines that say what is wrong and where, the best first: no summary follows where the report itself fails.
+_FINDINGS = (r"^.*: runtime error: .*$", r"(?<=^SUMMARY: )AddressSanitizer: .*$", r"(?<=ERROR: )AddressSanitizer: .*$")
+
+
 def sanitizer_finding(stderr: str) -> str | None:
     """The line of a sanitizer's output that says what is wrong and where; None if there is no such line."""
-    undefined = re.search(r"^.*: runtime error: .*$", stderr, re.MULTILINE)
-    summary = re.search(r"^SUMMARY: (AddressSanitizer: .*)$", stderr, re.MULTILINE)
-    found = undefined.group() if undefined else summary.group(1) if summary else None
-    return found.strip() if found else None
+    found = (re.search(pattern, stderr, re.MULTILINE) for pattern in _FINDINGS)
+    return next((match.group().strip() for match in found if match), None)

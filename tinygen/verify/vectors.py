@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -80,15 +81,17 @@ def load_vectors(file: str | Path, inputs: Sequence[Place]) -> list[Vector]:
 
 
 def _load(file: Path) -> dict[str, Array]:
+    wrong = UsageError(f"{file}: expected an .npz archive of plain arrays, made with numpy.savez")
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise UsageError(f"{file}: expected an .npz archive, made with numpy.savez, got a single array")
+        loaded = np.load(file, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise wrong
+        with loaded as archive:
             return {key: archive[key] for key in archive.files}
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError, zipfile.BadZipFile):
-        raise UsageError(f"{file}: expected an .npz archive of plain arrays, made with numpy.savez") from None
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+        raise wrong from None
 
 
 def _names(inputs: Sequence[Place]) -> str:
