@@ -9,6 +9,7 @@ from tests.laws import check_reference, load
 from tests.operators.moving import refusal
 from tests.strategies import MANY, shapes
 from tests.tflite_builder import ModelBuilder
+from tinygen.ops import problems_of
 from tinygen.passes.fold_constants import FoldConstants
 
 
@@ -35,3 +36,23 @@ def test_it_folds() -> None:
 def test_refusals(dtype: str, reason: str) -> None:
     problem = refusal(shape_of((2, 3), dtype))
     assert reason in problem and bool(reason) == bool(problem)
+
+
+def test_shape_arithmetic_folds_away() -> None:
+    """What converters make of ``tf.reshape(x, [tf.shape(x)[0], -1])``."""
+    builder = ModelBuilder()
+    x, shape, batch = (
+        builder.tensor((2, 3, 4), "int8", 0.5, 0),
+        builder.tensor((3,), "int32"),
+        builder.tensor((), "int32"),
+    )
+    wanted, y = builder.tensor((2,), "int32"), builder.tensor((2, 12), "int8", 0.5, 0)
+    builder.op("SHAPE", [x], [shape])
+    ends = [builder.constant([n]) for n in (0, 1, 1)]
+    builder.op("STRIDED_SLICE", [shape, *ends], [batch], "StridedSliceOptions", shrinkAxisMask=1)
+    builder.op("PACK", [batch, builder.constant(-1)], [wanted], "PackOptions", valuesCount=2)
+    builder.op("RESHAPE", [x, wanted], [y])
+    graph = FoldConstants().run(load(builder.finish([x], [y]))).graph
+    assert [node.op for node in graph.nodes] == ["RESHAPE"]
+    assert graph.constants[graph.nodes[0].inputs[1]].tolist() == [2, -1]
+    assert not problems_of(graph)
