@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from tinygen import reference
-from tinygen.errors import UsageError
+from tinygen.errors import TinygenError, UsageError
 from tinygen.files import write_files
 from tinygen.ir import store
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array
 from tinygen.ops import all_ops
+from tinygen.ops.limits import check_graph
 from tinygen.target import Target, load_target
 from tinygen.verify.build_dir import read_build
 from tinygen.verify.check import Verification, check_on
@@ -65,7 +66,12 @@ def read_graph(folder: str | Path) -> Graph:
         data = path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read '{path}': {error.strerror}; build again") from None
-    return store.loads(data, {name: op.attrs for name, op in all_ops().items()})
+    try:
+        graph = store.loads(data, {name: op.attrs for name, op in all_ops().items()})
+        check_graph(graph)
+    except TinygenError as error:
+        raise type(error)(f"{path.name}: {error}") from error
+    return graph
 
 
 def machines(target: str, on: str) -> list[Target | None]:

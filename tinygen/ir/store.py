@@ -8,17 +8,20 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from enum import Enum
 from typing import Any, get_type_hints
 
 import numpy as np
 
-from tinygen.errors import ModelError
+from tinygen.errors import ModelError, TinygenError
 from tinygen.ir.graph import Attrs, Graph, Node
-from tinygen.ir.types import DType, Quant, TensorType
+from tinygen.ir.types import Array, DType, Quant, TensorType
 
 FORMAT = 1
+#: More than all constants of any model for a microcontroller, in bytes: a small archive can unpack to anything.
+MAX_BYTES = 1 << 28
 
 
 def dumps(graph: Graph) -> bytes:
@@ -33,20 +36,16 @@ def dumps(graph: Graph) -> bytes:
         "constants": list(graph.constants),
     }
     text = json.dumps(description, default=_plain, ensure_ascii=False).encode()
-    arrays = {f"constant{i}": value for i, value in enumerate(graph.constants.values())}
+    arrays: dict[str, Any] = {f"constant{i}": value for i, value in enumerate(graph.constants.values())}
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, graph=np.frombuffer(text, np.uint8), **arrays)
+    np.savez_compressed(buffer, graph=np.frombuffer(text, np.uint8), **arrays)
     return buffer.getvalue()
 
 
-def loads(data: bytes, attrs_of: dict[str, type[Attrs]]) -> Graph:
+def loads(data: bytes, attrs_of: Mapping[str, type[Attrs]]) -> Graph:
     """The graph in `data`; `attrs_of` gives the attribute class of each operator. Raises `ModelError` if damaged."""
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            described = json.loads(archive["graph"].tobytes())
-            constants = {name: archive[f"constant{i}"] for i, name in enumerate(described["constants"])}
-        if described["format"] != FORMAT:
-            raise ModelError(f"the stored graph has format {described['format']}, expected {FORMAT}: build it again")
+        described, constants = _unpacked(data)
         return Graph(
             name=described["name"],
             inputs=tuple(described["inputs"]),
@@ -55,8 +54,23 @@ def loads(data: bytes, attrs_of: dict[str, type[Attrs]]) -> Graph:
             types={name: _type_in(t) for name, t in described["types"].items()},
             constants=constants,
         )
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
-        raise ModelError(f"the stored graph is damaged ({error}): build it again") from error
+    except TinygenError:
+        raise
+    except Exception as error:  # zipfile, zlib, numpy and json each have their own
+        detail = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ModelError(f"the stored graph is damaged ({detail}): build it again") from error
+
+
+def _unpacked(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The JSON text's content, and the constants by tensor name."""
+    with zipfile.ZipFile(io.BytesIO(data)) as files:
+        if sum(file.file_size for file in files.infolist()) > MAX_BYTES:
+            raise ModelError(f"the stored graph unpacks to more than {MAX_BYTES} bytes: build it again")
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        described = json.loads(archive["graph"].tobytes())
+        if described["format"] != FORMAT:
+            raise ModelError(f"the stored graph has format {described['format']}, expected {FORMAT}: build it again")
+        return described, {name: archive[f"constant{i}"] for i, name in enumerate(described["constants"])}
 
 
 def _plain(value: Any) -> Any:
@@ -76,9 +90,9 @@ def _node_out(node: Node) -> dict[str, Any]:
     }
 
 
-def _node_in(stored: dict[str, Any], attrs_of: dict[str, type[Attrs]]) -> Node:
+def _node_in(stored: dict[str, Any], attrs_of: Mapping[str, type[Attrs]]) -> Node:
     if stored["op"] not in attrs_of:
-        raise ModelError(f"the stored graph has operator {stored['op']}, which this version does not know")
+        raise ModelError(f"the stored graph has operator {stored['op']}, which is unknown here: build it again")
     kind = attrs_of[stored["op"]]
     hints = get_type_hints(kind)
     values = {f.name: _value_in(hints[f.name], stored["attrs"][f.name]) for f in fields(kind)}
