@@ -107,8 +107,6 @@ class _Lowering:
         own_copy = self._deserves_copy(macs, total_macs)
         scratch: list[Buffer] = []
         calls = tuple(self._invoke(node, kernel, launch, own_copy, scratch) for launch in kernel.launch(call))
-        used = {operand.name for c in calls for operand in c.reads if operand.constant}
-        new = [c for key, c in self.constants.items() if key not in before or c.name in used]
         return Step(
             name=node.name,
             op=node.op,
@@ -121,7 +119,7 @@ class _Lowering:
             scratch=tuple(scratch),
             overlays=self._overlays(node, call, kernel),
             macs=macs,
-            constant_bytes=sum(c.bytes for c in new),
+            constant_bytes=sum(c.bytes for key, c in self.constants.items() if key not in before),
         )
 
     def _deserves_copy(self, macs: int, total: int) -> bool:
@@ -135,21 +133,31 @@ class _Lowering:
 
     def _invoke(self, node: Node, kernel: Kernel, launch: Launch, own_copy: bool, scratch: list[Buffer]) -> Invocation:
         if launch.scratch:
-            scratch.append(Buffer(f"{node.outputs[0]}:scratch{len(scratch)}", launch.scratch))
+            scratch.append(Buffer(self._scratch_name(node, len(scratch)), launch.scratch))
         return Invocation(
             function=kernel.function,
             params={k: self._constant(v) if isinstance(v, np.ndarray) else v for k, v in launch.params.items()},
-            reads=tuple(self._operand(node.inputs[i]) for i in launch.reads),
-            writes=tuple(self._operand(node.outputs[i]) for i in launch.writes),
+            reads=tuple(self._read(node.inputs[i]) for i in launch.reads),
+            writes=tuple(self._place(node.outputs[i]) for i in launch.writes),
             scratch=scratch[-1].name if launch.scratch else None,
             own_copy=own_copy,
         )
 
-    def _operand(self, tensor: str) -> Operand:
+    def _scratch_name(self, node: Node, number: int) -> str:
+        """A name that no tensor has."""
+        name = f"{node.outputs[0]}:scratch{number}"
+        while name in self.graph.types:
+            name += "'"
+        return name
+
+    def _read(self, tensor: str) -> Operand:
         assert tensor != ABSENT, "kernels read only inputs that are given"
-        if tensor in self.tensors:
-            return Operand(self.tensors[tensor], self.graph.types[tensor])
+        if tensor not in self.graph.constants:
+            return self._place(tensor)
         return Operand(self._constant(self.graph.constants[tensor].ravel()), self.graph.types[tensor], constant=True)
+
+    def _place(self, tensor: str) -> Operand:
+        return Operand(self.tensors[tensor], self.graph.types[tensor])
 
     def _constant(self, values: Array) -> str:
         """The name of the array with these values, shared with every other use of the same bytes."""

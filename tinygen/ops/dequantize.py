@@ -10,7 +10,7 @@ import numpy as np
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, DType, Real
 from tinygen.ops.base import Call, Op, Signature, given
-from tinygen.ops.rules import per_tensor
+from tinygen.ops.rules import always_pointwise, per_tensor
 
 
 def integer_to_float(call: Call[Any]) -> bool:
@@ -41,4 +41,5 @@ OP = Op(
     real=real,
     reference=reference,
     constraints=(integer_to_float,),
+    pointwise=always_pointwise,
 )

@@ -14,7 +14,7 @@ from tinygen.ir.graph import Attrs, Graph, Node
 from tinygen.ir.types import Array, DType, TensorType
 from tinygen.ops import call_of, op_of
 from tinygen.passes.base import Keeps, Result, label
-from tinygen.passes.rewrite import variable_inputs
+from tinygen.passes.rewrite import fresh, variable_inputs
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _is_function(graph: Graph, node: Node) -> bool:
 def _composed(graph: Graph, chain: list[Node]) -> Graph:
     last = chain[-1]
     (source,) = variable_inputs(graph, chain[0])
-    name = f"{last.outputs[0]}:table"
+    name = fresh(graph, f"{last.outputs[0]}:table")
     node = replace(last, op="LOOKUP", inputs=(source, name), attrs=Attrs())
     types = {**graph.types, name: TensorType((256,), DType.INT8, graph.types[last.outputs[0]].quant)}
     constants = {**graph.constants, name: _table(graph, chain)}

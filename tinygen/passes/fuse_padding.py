@@ -22,18 +22,21 @@ class FusePadding:
     def run(self, graph: Graph) -> Result:
         done, declined, nodes = [], [], []
         for node in graph.nodes:
-            pad = graph.producer(node.inputs[0]) if node.op in _CONVOLUTIONS else None
-            if pad is None or pad.op not in _PADS:
-                nodes.append(node)
-                continue
-            reason = unfusable(graph, pad)
-            if reason:
-                declined.append(f"{label(pad)} stays: {reason}")
-                nodes.append(node)
-                continue
-            nodes.append(_padded(graph, node, pad))
-            done.append(f"{label(pad)} is padding of {label(node)}")
+            while pad := _padding_before(graph, node):
+                reason = unfusable(graph, pad)
+                if reason:
+                    declined.append(f"{label(pad)} stays: {reason}")
+                    break
+                node = _padded(graph, node, pad)
+                done.append(f"{label(pad)} is padding of {label(node)}")
+            nodes.append(node)
         return Result(graph.with_nodes(nodes) if done else graph, tuple(done), tuple(declined))
+
+
+def _padding_before(graph: Graph, node: Node) -> Node | None:
+    """The PAD or PADV2 whose output the convolution `node` reads."""
+    pad = graph.producer(node.inputs[0]) if node.op in _CONVOLUTIONS else None
+    return pad if pad is not None and pad.op in _PADS else None
 
 
 def unfusable(graph: Graph, pad: Node) -> str:
@@ -44,8 +47,8 @@ def unfusable(graph: Graph, pad: Node) -> str:
         return "its amounts are not constant"
     if len(source.shape) != 4 or amounts[0].any() or amounts[3].any():
         return "it pads other dimensions than height and width"
-    if source.quant != target.quant or source.quant is None:
-        return "its input and output are quantized differently"
+    if source.quant is None or source.quant != target.quant:
+        return "its input and output do not have the same scale and zero point"
     if pad.op == "PADV2":
         value = graph.constants.get(pad.inputs[2])
         if value is None or int(value.ravel()[0]) != source.quant.zero_point:

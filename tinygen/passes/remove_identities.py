@@ -9,7 +9,7 @@ import numpy as np
 from tinygen.ir.graph import Attrs, Graph, Node
 from tinygen.ops import op_of
 from tinygen.passes.base import Keeps, Result, label
-from tinygen.passes.rewrite import bypass, table_of
+from tinygen.passes.rewrite import bypass, table_of, variable_inputs
 
 
 @dataclass(frozen=True)
@@ -26,23 +26,24 @@ class RemoveIdentities:
             if current is None:
                 continue
             current, graph = _through_views(graph, current, done)
-            if not is_identity(graph, current):
-                continue
-            shorter = bypass(graph, current)
+            source = same_as(graph, current)
+            shorter = bypass(graph, current, source) if source else None
             if shorter is not None:
                 graph = shorter
                 done.append(f"{label(node)} changes nothing")
         return Result(graph, tuple(done))
 
 
-def is_identity(graph: Graph, node: Node) -> bool:
-    """Whether output and input of `node` are the same tensor by another name."""
-    if len(node.outputs) != 1 or not node.inputs or graph.types.get(node.inputs[0]) != graph.types[node.outputs[0]]:
-        return False
+def same_as(graph: Graph, node: Node) -> str | None:
+    """The input that the output of `node` is by another name; None if the node does more than that."""
+    source: str | None = None
     if op_of(node).view or (node.op == "CONCATENATION" and len(node.inputs) == 1):
-        return True
-    table = table_of(graph, node)
-    return table is not None and bool(np.array_equal(table, np.arange(-128, 128)))
+        source = node.inputs[0]
+    else:
+        table = table_of(graph, node)
+        if table is not None and np.array_equal(table, np.arange(-128, 128)):
+            (source,) = variable_inputs(graph, node)
+    return source if source and graph.types[source] == graph.types[node.outputs[0]] else None
 
 
 def _through_views(graph: Graph, node: Node, done: list[str]) -> tuple[Node, Graph]:

@@ -10,19 +10,16 @@ from tinygen.ir.types import Array
 from tinygen.ops import call_of, table
 
 
-def bypass(graph: Graph, node: Node) -> Graph | None:
-    """`graph` without `node`, whose readers now read its first input; None where a graph output would lose its name."""
-    source, target = node.inputs[0], node.outputs[0]
+def bypass(graph: Graph, node: Node, source: str) -> Graph | None:
+    """`graph` without `node`, whose readers now read `source`; None where a graph output would lose its name."""
+    target = node.outputs[0]
     rest = [n for n in graph.nodes if n is not node]
     if not graph.is_output(target):
         return graph.with_nodes([renamed(n, target, source) for n in rest])
     producer = graph.producer(source)
     if producer is None or graph.is_output(source):
         return None
-    types = {**graph.types, target: graph.types[source]}
-    if types[target] != graph.types[target]:
-        return None
-    return graph.with_nodes([renamed(n, source, target) for n in rest], types=types)
+    return graph.with_nodes([renamed(n, source, target) for n in rest])
 
 
 def renamed(node: Node, old: str, new: str) -> Node:
@@ -34,6 +31,13 @@ def renamed(node: Node, old: str, new: str) -> Node:
 def variable_inputs(graph: Graph, node: Node) -> list[str]:
     """The inputs of `node` that are computed at run time."""
     return [name for name in node.inputs if name and name not in graph.constants]
+
+
+def fresh(graph: Graph, name: str) -> str:
+    """`name`, or where a tensor has that name already, one like it."""
+    while name in graph.types:
+        name += "'"
+    return name
 
 
 def table_of(graph: Graph, node: Node) -> Array | None:
