@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+# Which random networks `make differential` converts; the committed corpus is number 1.
+SEED ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint docs bench zoo fuzz mutants differential clean
@@ -15,7 +17,7 @@ setup: $(STAMP) ## install compilers, the emulator and the Python environment
 $(STAMP): pyproject.toml scripts/system_packages.sh
 	PYTHON=$(PYTHON) scripts/system_packages.sh
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --disable-pip-version-check -e '.[test]'
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[test,examples]'
 	touch $@
 
 demo: $(STAMP) ## compile a model, run it, verify it
@@ -46,7 +48,8 @@ mutants: $(STAMP) ## show that tests notice wrong code
 
 differential: $(STAMP) ## compare with TensorFlow on models made for it
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[train]'
-	$(BIN)/pytest tests/differential -n 2
+	$(BIN)/python -m tests.differential.generate $(VENV)/corpus.zip --count 400 --seed $(SEED)
+	TINYGEN_CORPUS=$(CURDIR)/$(VENV)/corpus.zip $(BIN)/pytest tests/differential -n 2
 
 clean: ## remove everything that was made
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -71,16 +71,17 @@ def main() -> None:
     try:
         build = work / "digits"
         console.rule("tinygen build examples/digits/digits.tflite --target cortex-m4")
-        command = [sys.executable, "-m", "tinygen.cli", "build", str(HERE / "digits.tflite"), "--out", str(build)]
+        command = [sys.executable, "-m", "tinygen", "build", str(HERE / "digits.tflite"), "--out", str(build)]
         subprocess.run([*command, "--target", "cortex-m4"], check=True)
         console.rule("the firmware (examples/digits/firmware/main.c) on an emulated Cortex-M4")
         print(emulate(firmware(build, work, test)), end="")
         console.rule("every output byte against the reference, and all test images")
-        subprocess.run([sys.executable, "-m", "tinygen.cli", "verify", str(build)], check=True)
-        checked, report = tinygen.verify(build, on="qemu", vectors=1), tinygen.read_report(build)
+        verified, report = tinygen.verify(build), tinygen.read_report(build)
+        console.print("\n".join(verified.lines()))
+        verified.raise_if_wrong()
         console.print(
             f"\naccuracy on {len(test.labels)} images, run under QEMU: {accuracy(build, test):.1%}\n"
-            f"instructions per image: {checked.checked[0].instructions:,}\n"
+            f"instructions per image: {verified.checked[-1].instructions:,}\n"
             f"RAM: {report['ram']['total']:,} bytes ({report['ram']['arena']:,} arena, {report['ram']['stack']} stack)\n"
             f"flash: {report['flash']['total']:,} bytes"
         )

@@ -1,0 +1,186 @@
+"""Deliberate bugs, each of which some test must notice.
+
+    python tests/mutants.py [--only NAME]
+
+Each mutant is one replacement in one file of a copy of the repository, and the tests that should fail on it. A mutant whose
+text is not found, or whose tests pass, is a failure: of this list, or of the tests. The same tests pass without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+COPIED = ("tinygen", "templates", "targets", "tests", "examples", "docs", "scripts", "pyproject.toml", "README.md")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`old` becomes `new` in `file`; `tests` must then fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTANTS = (
+    Mutant(
+        "rounding of the high multiply, in C",
+        "templates/kernels/common/requantize.c.j2",
+        "* multiplier + (INT64_C(1) << 30)) >> 31",
+        "* multiplier) >> 31",
+        "tests/operators/test_fully_connected.py",
+    ),
+    Mutant(
+        "rounding of the right shift, in the reference",
+        "tinygen/ops/numerics.py",
+        "threshold = (mask >> 1) + (x < 0)",
+        "threshold = mask >> 1",
+        "tests/operators/test_fully_connected.py",
+    ),
+    Mutant(
+        "a multiplier that reference and C share",
+        "tinygen/ops/convolution.py",
+        "return tuple(source * s / target for s in scales)",
+        "return tuple(source * s / target * 1.02 for s in scales)",
+        "tests/operators/test_depthwise_conv_2d.py",
+    ),
+    Mutant(
+        "the sign of the input's zero point",
+        "tinygen/kernels/channels.py",
+        "plain_bias(call, len(weights)) - input_of(call)",
+        "plain_bias(call, len(weights)) + input_of(call)",
+        "tests/operators/test_conv_2d.py",
+    ),
+    Mutant(
+        "an offset in the arena",
+        "tinygen/emit/text.py",
+        'f"a + {plan.offsets[operand.name]}"',
+        'f"a + {plan.offsets[operand.name] // 16 * 16}"',
+        "tests/differential",
+    ),
+    Mutant(
+        "the lifetime of a tensor that is read twice",
+        "tinygen/plan/arena.py",
+        "last.update(dict.fromkeys((*step.reads, *step.writes), index))",
+        "[last.setdefault(name, index) for name in (*step.reads, *step.writes)]",
+        "tests/differential",
+    ),
+    Mutant(
+        "in place although the input is read later",
+        "tinygen/plan/arena.py",
+        "if last[i] == at and ",
+        "if ",
+        "tests/differential",
+    ),
+    Mutant(
+        "the upper clamp, in C",
+        "templates/kernels/common/requantize.c.j2",
+        "return x > high ? high : x;",
+        "return x > high + 1 ? high : x;",
+        "tests/operators/test_conv_2d.py",
+    ),
+    Mutant(
+        "the limit of a fused RELU6",
+        "tinygen/ops/base.py",
+        "3: (0.0, 6.0)",
+        "3: (0.0, 5.0)",
+        "tests/operators/test_conv_2d.py",
+    ),
+    Mutant(
+        "where the odd row of SAME padding goes",
+        "tinygen/ops/shapes.py",
+        "return total // 2, total - total // 2",
+        "return total - total // 2, total // 2",
+        "tests/operators/test_conv_2d.py",
+    ),
+    Mutant(
+        "an index: the stride of rows for columns",
+        "templates/kernels/conv_2d/portable.c.j2",
+        "x * k->stride_w - k->pad_left",
+        "x * k->stride_h - k->pad_left",
+        "tests/operators/test_conv_2d.py",
+    ),
+    Mutant(
+        "a table shifted by one",
+        "templates/kernels/lookup/table.c.j2",
+        "k->table[input[i] + 128]",
+        "k->table[(input[i] + 129) & 255]",
+        "tests/operators/test_elu.py",
+    ),
+    Mutant(
+        "padding fused although it pads with another value",
+        "tinygen/passes/fuse_padding.py",
+        "int(value.ravel()[0]) != source.quant.zero_point",
+        "False",
+        "tests/test_passes.py",
+    ),
+    Mutant(
+        "an activation fused across a change of scale",
+        "tinygen/passes/fuse_activations.py",
+        "if table is None or graph.types[node.inputs[0]].quant != target.quant:",
+        "if table is None:",
+        "tests/test_passes.py",
+    ),
+)
+
+
+def copy_to(folder: Path) -> None:
+    """The files that tests need, without caches."""
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        else:
+            shutil.copy(source, folder / name)
+
+
+def passes(folder: Path, tests: str) -> bool:
+    """Whether `tests` pass in `folder`, where the package in the current folder comes before any installed one."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", tests]
+    return subprocess.run(command, cwd=folder, capture_output=True).returncode == 0
+
+
+def survives(mutant: Mutant, folder: Path) -> str:
+    """Why `mutant` is not caught; empty if it is."""
+    file = folder / mutant.file
+    text = file.read_text(encoding="utf-8")
+    if text.count(mutant.old) != 1:
+        return f"its text stands {text.count(mutant.old)} times in {mutant.file}"
+    file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+    try:
+        return f"{mutant.tests} pass" if passes(folder, mutant.tests) else ""
+    finally:
+        file.write_text(text, encoding="utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Deliberate bugs, each of which some test must notice.")
+    parser.add_argument("--only", help="run only the mutants whose name contains this")
+    options = parser.parse_args()
+    chosen = [m for m in MUTANTS if not options.only or options.only in m.name]
+    with tempfile.TemporaryDirectory(prefix="mutants-") as temporary:
+        folder = Path(temporary)
+        copy_to(folder)
+        broken = [t for t in sorted({m.tests for m in chosen}) if not passes(folder, t)]
+        for tests in broken:
+            print(f"FAILED   {tests} fails without any mutant")
+        alive = 0
+        for mutant in chosen:
+            reason = survives(mutant, folder)
+            alive += bool(reason)
+            print(f"{'SURVIVED' if reason else 'caught  '} {mutant.name}{f': {reason}' if reason else ''}", flush=True)
+    print(f"{len(chosen) - alive} of {len(chosen)} mutants caught")
+    return 1 if alive or broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
