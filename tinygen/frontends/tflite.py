@@ -22,6 +22,8 @@ IDENTIFIER = b"TFL3"
 VERSION = 3
 #: More than any model for a microcontroller has; a file that claims more is malformed or hostile.
 MAX_OPERATORS, MAX_TENSORS, MAX_OPERANDS, MAX_RANK, MAX_SCALES, MAX_NAME = 4_000, 20_000, 1_000, 8, 1 << 20, 1 << 12
+#: Names are cut to this length; converters join dozens of them.
+SHOWN_NAME = 200
 #: Largest tensor, and all tensors together, in bytes: far above the memory of any microcontroller.
 MAX_TENSOR_BYTES, MAX_BYTES = 1 << 24, 1 << 27
 #: Scales outside do not occur, and their ratios would leave the range of float32 numbers.
@@ -238,10 +240,11 @@ class _Reader:
 
 
 def printable(text: bytes | None) -> str:
-    """A name out of the file on one line: what does not print becomes '_'. Raises `ModelError` if it is no name."""
+    """A name out of the file on one line, cut where it is long: what does not print becomes '_'."""
     _count(len(text or b""), MAX_NAME, "characters in a name")
     decoded = (text or b"").decode(errors="replace")
-    return "".join(c if c.isprintable() else "_" for c in decoded)
+    shown = "".join(c if c.isprintable() else "_" for c in decoded)
+    return shown if len(shown) <= SHOWN_NAME else f"{shown[: SHOWN_NAME - 1]}…"
 
 
 def listed(names: list[str]) -> str:

@@ -46,14 +46,15 @@ def read_attrs(op: str, attrs: type[A], operator: Any, inputs: Types, outputs: S
     options = getattr(tflite, kind)()
     options.Init(table.Bytes, table.Pos)
     source, hints = _Source(op, options, inputs, outputs), get_type_hints(attrs)
-    return attrs(**{f.name: _READERS.get(f.name, _plain)(source, f.name, hints[f.name]) for f in fields(attrs)})
+    try:
+        return attrs(**{f.name: _READERS.get(f.name, _plain)(source, f.name, hints[f.name]) for f in fields(attrs)})
+    except AttributeError:
+        raise ModelError(f"an operator {op} carries the options of another ({kind}): export the model again") from None
 
 
 def _plain(source: _Source, name: str, hint: Any) -> Any:
     """The option of the same name, as the field's type."""
     method = "".join(part.capitalize() for part in name.split("_"))
-    if not hasattr(source.options, method):
-        raise ModelError(f"an operator {source.op} carries the options of another ({type(source.options).__name__})")
     if hasattr(source.options, f"{method}AsNumpy"):
         values = getattr(source.options, f"{method}AsNumpy")()
         # the runtime's answer for an absent vector is 0
