@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tflite
 
 from tinygen import api
 from tinygen.errors import TinygenError
@@ -70,6 +71,23 @@ def _arrays(arrays: dict[str, Array], kind: str, run: int) -> tuple[Array, ...]:
     """``<kind>0_<run>``, ``<kind>1_<run>``, …"""
     count = sum(key.startswith(kind) and key.endswith(f"_{run}") for key in arrays)
     return tuple(arrays[f"{kind}{index}_{run}"] for index in range(count))
+
+
+def tflm_tensors(name: str, inputs: Sequence[Array]) -> dict[str, Array]:
+    """Every tensor of model `name`, constants too, after TensorFlow Lite Micro ran it once on `inputs`."""
+    # Imported here: the wheel exists for one platform only, and the benchmarks do without.
+    from tflite_micro.python.tflite_micro import runtime
+
+    data = path_of(name).read_bytes()
+    keep_all = runtime.InterpreterConfig.kPreserveAllTensors
+    interpreter = runtime.Interpreter.from_bytes(data, arena_size=1 << 24, intrepreter_config=keep_all)
+    for index, value in enumerate(inputs):
+        interpreter.set_input(value, index)
+    interpreter.invoke()
+    tensors = tflite.Model.GetRootAsModel(data, 0).Subgraphs(0)
+    labels = [tensors.Tensors(i).Name().decode() for i in range(tensors.TensorsLength())]
+    assert len(set(labels)) == len(labels)
+    return {label: np.array(interpreter.GetTensor(index, 0)["tensor_data"]) for index, label in enumerate(labels)}
 
 
 def dataset(name: str) -> dict[str, Array]:
