@@ -83,9 +83,7 @@ def build(
     graph, info = _source(model)
     graph = _renamed(graph, symbol(name if name is not None else graph.name, given=name is not None))
     graph, outcomes = run_passes(graph, LOSSLESS)
-    graph = in_best_order(graph)
-    program = lower(graph, goal, optimize)
-    layout = plan(program)
+    graph, program, layout = laid_out(graph, goal, optimize)
     command = command_line(info.file, goal.name, graph.name if name else None, optimize, ram, flash)
     sources = {
         k: v.encode() for k, v in emit(program, layout, provenance(command, info, goal, program, layout)).items()
@@ -98,12 +96,30 @@ def build(
     return Build(graph.name, goal, graph, program, layout, files, made)
 
 
+def laid_out(graph: Graph, target: Target, optimize: Optimize) -> tuple[Graph, Program, Plan]:
+    """`graph` lowered and planned, in its own order or in that with the fewest live bytes: whichever arena is smaller.
+
+    The order is found before kernels are chosen, so it knows neither their scratch memory nor what runs in place.
+    """
+    best = in_best_order(graph)
+    candidates = []
+    for ordered in (graph,) if best is graph else (graph, best):
+        program = lower(ordered, target, optimize)
+        candidates.append((ordered, program, plan(program)))
+    return min(candidates, key=lambda candidate: candidate[2].bytes)
+
+
 def _source(model: str | Path | Graph) -> tuple[Graph, ModelInfo]:
     if isinstance(model, Graph):
         return model, ModelInfo(model.name, "graph", hashlib.sha256(store.dumps(model)).hexdigest())
     path = Path(model)
     graph = load(path)
-    return graph, ModelInfo(path.name, "tflite", hashlib.sha256(path.read_bytes()).hexdigest())
+    return graph, ModelInfo(_encodable(path.name), "tflite", hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _encodable(name: str) -> str:
+    """A file name without the bytes that are no UTF-8, which Python holds as lone surrogates."""
+    return name.encode(errors="replace").decode()
 
 
 def _renamed(graph: Graph, name: str) -> Graph:

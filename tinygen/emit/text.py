@@ -16,6 +16,8 @@ from tinygen.plan.arena import Plan
 #: Width of a line of constants, in characters.
 WIDTH = 118
 
+_SMALLEST = {-(2**31): "INT32_MIN", -(2**63): "INT64_MIN"}
+
 
 @dataclass(frozen=True)
 class ConstantText:
@@ -89,18 +91,18 @@ def ctype_of(values: Array) -> str:
 
 
 def literal(value: int) -> str:
-    """An integer as C99 writes it; the smallest int32 has no literal of its own."""
-    if isinstance(value, bool):
-        return str(int(value))
-    if not -(2**31) < value < 2**31:
-        return "INT32_MIN" if value == -(2**31) else f"INT64_C({value})"
-    return str(value)
+    """An integer as C99 writes it; the smallest int32 and int64 have no literals of their own."""
+    if value in _SMALLEST:
+        return _SMALLEST[value]
+    return str(int(value)) if -(2**31) < value < 2**31 else f"INT64_C({value})"
 
 
 def float_literal(value: float | np.float32) -> str:
-    """A float32 as an exact C literal: the shortest decimal that reads back as the same float."""
+    """A float32 as an exact C expression: the shortest decimal that reads back as the same float."""
+    if not np.isfinite(value):
+        return "(0.0f / 0.0f)" if np.isnan(value) else "(1.0f / 0.0f)" if value > 0 else "(-1.0f / 0.0f)"
     text = str(np.float32(value))
-    return f"{text}f" if any(c in text for c in ".en") else f"{text}.0f"
+    return f"{text}f" if any(c in text for c in ".e") else f"{text}.0f"
 
 
 def field_texts(p: str, params: Mapping[str, int | float | str]) -> tuple[FieldText, ...]:
@@ -109,7 +111,7 @@ def field_texts(p: str, params: Mapping[str, int | float | str]) -> tuple[FieldT
     def value(v: int | float | str) -> str:
         if isinstance(v, str):
             return p + v
-        return float_literal(v) if isinstance(v, float) else literal(int(v))
+        return float_literal(v) if isinstance(v, (float, np.floating)) else literal(int(v))
 
     return tuple(FieldText(name, value(v)) for name, v in params.items())
 
