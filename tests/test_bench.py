@@ -1,14 +1,17 @@
-"""The comparison with TensorFlow Lite Micro keeps to its limits, and says so by its exit code."""
+"""The comparisons with TensorFlow Lite Micro notice what they are for, and say so by their exit codes."""
 
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from benchmarks import bench
+from benchmarks import bench, coverage
 from benchmarks.bench import CORES, FLASH_LIMITS, Cost, Row
+from benchmarks.coverage import Verdict
 from tests import zoo
 
 PROVENANCE, PEERS = bench.read_peers()
@@ -68,3 +71,26 @@ def test_without_the_zoo_there_is_no_verdict(
     monkeypatch.setattr(zoo, "PRESENT", False)
     assert bench.main([]) == 2
     assert "TINYGEN_ZOO" in capsys.readouterr().err
+
+
+def test_one_bit_is_a_difference() -> None:
+    right = np.array([[0.0, 1.0]], np.float32)
+    runs = [zoo.Golden((), (right,))] * 2
+    assert zoo.difference(runs, [(right,), (right.copy(),)]) is None
+    found = zoo.difference(runs, [(right,), (np.array([[-0.0, 1.0]], np.float32),)])
+    assert found is not None and found.startswith("run 1, output 0")
+    assert "float64" in (zoo.difference(runs[:1], [(right.astype(np.float64),)]) or "")
+
+
+@pytest.mark.parametrize("state, code", [("equal", 0), ("not covered", 0), ("different", 1)])
+def test_coverage_fails_where_a_model_differs(
+    state: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(zoo, "PRESENT", True)
+    monkeypatch.setattr(zoo, "names", lambda: ["a/good", "a/other"])
+    monkeypatch.setattr(coverage, "judge", lambda name: Verdict(name, "equal" if name == "a/good" else state, "why"))
+    monkeypatch.setattr(sys, "argv", ["coverage"])
+    assert coverage.main() == code
+    told = capsys.readouterr().out
+    assert told.startswith(f"{1 + (state == 'equal')} of {1 + (state != 'not covered')} covered models equal")
+    assert ("a/other: why" in told) == (state != "equal")
