@@ -16,8 +16,10 @@ from tinygen.ops import problems_of
 from tinygen.reference import run
 
 IN_TFLM = list(itertools.product(["int8", "int16", "int32", "float32"], repeat=2))[:-1]
-BEYOND = [("uint8", "float32"), ("uint8", "int32"), ("float32", "uint8"), ("int32", "bool"), ("float32", "bool"), ("bool", "int8"),
-          ("bool", "float32")]  # fmt: skip
+BEYOND = [
+    ("uint8", "float32"), ("uint8", "int32"), ("float32", "uint8"), ("float32", "bool"),
+    ("int32", "bool"), ("bool", "int8"), ("bool", "float32"),
+]  # fmt: skip
 
 
 def model(shape: tuple[int, ...], pair: tuple[str, str], scale: float | None = None) -> bytes:

@@ -15,7 +15,8 @@ from tinygen.reference import run
 
 PAIRS = [
     ("float32", "int8"), ("int8", "int8"), ("int32", "int8"), ("uint8", "int8"), ("int8", "uint8"), ("int16", "int8"),
-    ("float32", "int16"), ("int8", "int16"), ("int8", "int32"), ("int16", "int16"), ("int16", "int32"), ("int32", "int16"),
+    ("float32", "int16"), ("int8", "int16"), ("int8", "int32"), ("int16", "int16"), ("int16", "int32"),
+    ("int32", "int16"),
 ]  # fmt: skip
 
 Quantization = tuple[float, int]

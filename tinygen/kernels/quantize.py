@@ -14,7 +14,8 @@ from tinygen.kernels.base import Kernel, Launch
 from tinygen.kernels.elements import ELEMENT
 from tinygen.ops.base import Call
 from tinygen.ops.numerics import quantize_multiplier
-from tinygen.ops.quantize import LIMIT, ratio, reference
+from tinygen.ops.quantize import LIMIT, reference
+from tinygen.ops.rescaling import ratio
 
 
 def from_float(call: Call[Any]) -> bool:

@@ -25,7 +25,7 @@ def known_types(call: Call[Any]) -> bool:
 
 
 def plain_numbers(call: Call[Any]) -> bool:
-    """Input and output must not be quantized (or with scale 1 and zero point 0): TFLite casts the integers themselves."""
+    """Input and output must not be quantized, or have scale 1 and zero point 0: TFLite casts bare integers."""
     quants = [t.quant for t in (call.input(0), call.output)]
     return all(q is None or (set(q.scales), set(q.zero_points)) == ({1.0}, {0}) for q in quants)
 

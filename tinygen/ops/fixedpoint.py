@@ -124,10 +124,44 @@ def reciprocal(x: Array, integer_bits: int) -> tuple[Array, Array]:
     return one_over_one_plus_x(wrap_int32((np.asarray(x, np.int64) << zeros) - (1 << 31))), integer_bits - zeros
 
 
-def requantize_bound(ratio: float, largest: float) -> float:
-    """How far, in output steps, x * `ratio` with two roundings lies from its real value, for |x| up to `largest`.
+def log_of_at_least_one(x: Array, input_bits: int, output_bits: int) -> Array:
+    """log of `x` >= 1 in Q(input_bits), as Q(output_bits): log_x_for_x_greater_than_or_equal_to_1 of common.h.
 
-    Half a step at the end; half a step before the right shift, if there is one; half a unit of the 31-bit multiplier.
+    The exponent, adjusted to the nearer of two brackets, times log 2, plus a rational approximation around 2^-1/4.
     """
-    _, shift = quantize_multiplier(ratio)
-    return 0.5 + (2.0 ** (shift - 1) if shift < 0 else 0.0) + largest * abs(ratio) * 2.0**-31 + 1e-6
+    sqrt_half, fourth_root, log_2 = 1518500250, 1805811301, 1488522236
+    bits = output_bits + 1
+    quarter = 1 << (29 - bits)
+    zeros = leading_zeros(x)
+    r_a = saturating_shift_left(_high_mul(np.asarray(x, np.int64) << (zeros - 1), sqrt_half), 1)
+    power_a = ((input_bits - zeros) << (31 - bits)) + quarter
+    zeros_b = leading_zeros(_high_mul(x, sqrt_half)) - 1
+    r_b = np.minimum(np.asarray(x, np.int64) << zeros_b, INT32_MAX)
+    power_b = ((input_bits - zeros_b) << (31 - bits)) - quarter
+    r, power = np.minimum(r_a, r_b), np.maximum(power_a, power_b)
+    p, q = rounding_half_sum(r, fourth_root), 2 * (r - fourth_root)
+    square = _high_mul(q, q)
+    numerator = _high_mul(q, r) + _high_mul(_high_mul(q, square), 117049297)
+    denominator = _high_mul(p, 1057819769 + q + _high_mul(square, 127690142)) + _high_mul(q, 638450708)
+    quotient = _high_mul(rounding_divide_by_pot(numerator, bits), one_over_one_plus_x(denominator))
+    return saturating_shift_left(_high_mul(power, log_2) + quotient, 1)
+
+
+def inverse_sqrt(x: Array) -> tuple[Array, Array]:
+    """(multiplier, shift) of 1 / sqrt(x) for integers `x` >= 0: multiplier * 2^(shift - 31); 0 counts as 1.
+
+    GetInvSqrtQuantizedMultiplierExp of common.h: five steps of Newton and Raphson in Q3, starting at 1.
+    """
+    x = np.asarray(x, np.int64)
+    large = x >= 1 << 29
+    scaled = np.where(large, x // 4, np.maximum(x, 2))
+    pairs = (leading_zeros(scaled) - 1) // 2 - 1
+    right = 11 + large - pairs
+    value = (scaled << (2 * pairs)) >> 1
+    half, three_halves = rounding_divide_by_pot(value, 1), (1 << 28) + (1 << 27)
+    root = np.full_like(value, 1 << 28)
+    for _ in range(5):
+        cube = saturating_shift_left(_high_mul(_high_mul(root, root), root), 6)
+        root = saturating_shift_left(_high_mul(root, three_halves) - _high_mul(cube, half), 3)
+    multiplier = _high_mul(root, 1518500250) << np.maximum(-right, 0)
+    return np.where(x <= 1, INT32_MAX, multiplier), np.where(x <= 1, 0, -np.maximum(right, 0))

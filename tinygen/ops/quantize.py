@@ -14,14 +14,8 @@ import numpy as np
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, DType, Real
 from tinygen.ops.base import Call, Op, Signature, given
-from tinygen.ops.fixedpoint import requantize_bound
-from tinygen.ops.numerics import (
-    clamp,
-    multiply_by_quantized_multiplier,
-    quantize_multiplier,
-    round_half_away,
-    wrap_int32,
-)
+from tinygen.ops.numerics import clamp, round_half_away, wrap_int32
+from tinygen.ops.rescaling import ratio, ratio_fits, rescaled, rounding_bound
 from tinygen.ops.rules import always_pointwise, per_tensor
 
 _PAIRS = {
@@ -47,14 +41,9 @@ def quantized_per_tensor(call: Call[Any]) -> bool:
     return all(t.dtype is DType.FLOAT32 or per_tensor(t) for t in (call.input(0), call.output))
 
 
-def ratio_fits(call: Call[Any]) -> bool:
+def integer_ratio_fits(call: Call[Any]) -> bool:
     """An integer input's scale must be less than 2^30 times the output's."""
-    return call.input(0).dtype is DType.FLOAT32 or ratio(call) < 2**30
-
-
-def ratio(call: Call[Any]) -> float:
-    """Output steps per input step."""
-    return call.input(0).q.scale / call.output.q.scale
+    return call.input(0).dtype is DType.FLOAT32 or ratio_fits(call)
 
 
 def infer(call: Call[Attrs]) -> Sequence[Signature]:
@@ -78,8 +67,7 @@ def reference(call: Call[Attrs], inputs: Sequence[Array | None]) -> Sequence[Arr
     if values.dtype == np.float32:
         return (from_float(call, values),)
     centred = wrap_int32(values.astype(np.int64) - call.input(0).q.zero_point)
-    scaled = multiply_by_quantized_multiplier(centred, *quantize_multiplier(ratio(call)))
-    return (clamp(wrap_int32(scaled + call.output.q.zero_point), call.output),)
+    return (clamp(rescaled(call, centred), call.output),)
 
 
 def bound(call: Call[Attrs]) -> float:
@@ -87,8 +75,7 @@ def bound(call: Call[Attrs]) -> float:
     low, high = call.output.dtype.limits
     if call.input(0).dtype is DType.FLOAT32:
         return 0.5 + (high - low) * 2.0**-23
-    low, high = call.input(0).dtype.limits
-    return requantize_bound(ratio(call), high - low)
+    return rounding_bound(ratio(call), high - low)
 
 
 OP = Op(
@@ -97,7 +84,7 @@ OP = Op(
     infer=infer,
     real=real,
     reference=reference,
-    constraints=(known_types, quantized_per_tensor, ratio_fits),
+    constraints=(known_types, quantized_per_tensor, integer_ratio_fits),
     bound=bound,
     pointwise=always_pointwise,
 )
