@@ -28,14 +28,11 @@ from pathlib import Path
 
 from tests import odd_models
 from tests.mutations import mutate
-from tinygen.api import load
+from tinygen.api import laid_out, load
 from tinygen.emit.render import emit
 from tinygen.errors import TinygenError
 from tinygen.ir import store
-from tinygen.lower import lower
 from tinygen.passes import LOSSLESS, run_passes
-from tinygen.plan.arena import plan
-from tinygen.plan.order import in_best_order
 from tinygen.target import load_target
 
 ROOT = Path(__file__).parents[1]
@@ -74,9 +71,7 @@ def model(seed: int, number: int) -> bytes:
 def compile_model(path: Path) -> dict[str, str]:
     """What `tinygen build` does with a model up to the C, without any compiler."""
     graph, _ = run_passes(load(path), LOSSLESS)
-    graph = in_best_order(graph)
-    program = lower(graph, load_target("cortex-m4"))
-    layout = plan(program)
+    graph, program, layout = laid_out(graph, load_target("cortex-m4"), "balanced")
     files = emit(program, layout, ["fuzz"])
     store.dumps(graph)
     return files

@@ -18,7 +18,7 @@ WORDS = (*range(6), 8, 127, 128, 255, 256, 4095, 4096, 65535, 65536, 1 << 20, 1 
 INFINITY = float("inf")
 FLOATS = (0.0, -0.0, -1.0, 1.0, 0.5, 1e-45, 1e-38, 1e-20, 1e-7, 1e7, 1e20, 3.4e38, INFINITY, -INFINITY, float("nan"))
 #: Names that would break a C comment, a terminal or a line.
-NAMES = (b"", b"t0", b"*/ int x; /*", b"\x00", b"\xff\xfe", b"a\nb\r", b"\x1b[2J", b"%n%s", b"??/", b"\\", b"x" * 5000)
+NAMES = (b"", b"t0", b"*/ int x; /*", b"\x00", b"\xff\xfe", b"a\nb\r", b"\x1b[2J", b"[/b]", b"??/", b"\\", b"x" * 5000)
 
 
 def flip_bits(rng: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def test_names() -> None:
     """Empty and doubled names get the tensor's number; what does not print is replaced."""
     b = ModelBuilder()
     tensors = [b.tensor((1,), "int8", 0.1, name=name) for name in ("", "a", "a", "", "b\nc\x1b", "a:2", "a;b/c")]
-    for source, target in zip(tensors, tensors[1:], strict=False):
+    for source, target in pairwise(tensors):
         b.op("ELU", [source], [target])
     graph = load(b.finish(tensors[:1], tensors[-1:]))
     assert graph.inputs == ("tensor:0",)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tinygen import api, doctor, running
 from tinygen.errors import TinygenError
@@ -21,8 +22,11 @@ from tinygen.version import VERSION
 
 #: Columns of a table where there is no terminal to ask: enough for every row to stay on one line.
 _PIPE_WIDTH = 160
-_OUT = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-_ERR = Console(stderr=True, soft_wrap=True, highlight=False)
+# Names out of model files are printed as they are: neither [tags] nor :smileys: mean anything.
+_OUT = Console(
+    soft_wrap=True, highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH
+)
+_ERR = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts instead of tables.")
 
@@ -77,7 +81,7 @@ def build(
     as_json: bool,
 ) -> None:
     """Compile MODEL (an int8 .tflite file) to C."""
-    with _ERR.status(f"compiling {model.name}"):
+    with _ERR.status(Text(f"compiling {model.name}")):
         made = api.build(model, target, name=name, optimize=optimize, ram=ram, flash=flash)
         folder = made.write(out if out is not None else Path(made.name))
     if as_json:
@@ -125,7 +129,7 @@ def _of(limit: int | None) -> str:
 @_json
 def verify(folder: Path, on: str, vectors: int, seed: int, inputs: Path | None, as_json: bool) -> None:
     """Run the C in FOLDER and compare every output byte with the numpy reference."""
-    with _ERR.status(f"verifying {folder}"):
+    with _ERR.status(Text(f"verifying {folder}")):
         result = running.verify(folder, on=on, vectors=vectors, seed=seed, inputs=inputs)
     if as_json:
         click.echo(json.dumps(result.as_dict(), indent=1))
@@ -148,7 +152,7 @@ def _print_verification(result: Verification) -> None:
 @click.option("--on", type=click.Choice(["reference", "host", "qemu"]), default="host", show_default=True)
 def run(folder: Path, inputs: Path, outputs: Path, on: str) -> None:
     """Run the program in FOLDER on your own inputs."""
-    with _ERR.status(f"running {folder} on {on}"):
+    with _ERR.status(Text(f"running {folder} on {on}")):
         count = running.run(folder, inputs, outputs, on=on)
     _OUT.print(f"ran {count} input set{'s' if count != 1 else ''} on {on}; outputs are in {outputs}")
 
@@ -163,7 +167,7 @@ def inspect(model: Path, as_json: bool) -> None:
         click.echo(json.dumps(found.as_dict(), indent=1))
     else:
         for line in found.lines():
-            _OUT.print(line, markup=False)
+            _OUT.print(line)
     if found.problems:
         sys.exit(4)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,19 +12,23 @@ from tinygen.errors import UsageError
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> Path:
-    """Write `files` into `folder`: all are written beside it first, then moved into place one by one."""
-    parent = folder.resolve().parent
+    """Write `files` into `folder`, under temporary names first, so that each is complete or not there at all.
+
+    A new folder appears with all its files at once; in an old one they replace those of the same names, in order.
+    """
+    new = not folder.exists()
+    base = folder.resolve().parent if new else folder
+    temporary = base / f".{folder.name}-{secrets.token_hex(4)}"
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=parent))
-    except OSError as error:
-        raise UsageError(f"cannot write to '{folder}': {error.strerror or error}") from None
-    try:
+        base.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
         for name, data in files.items():
             (temporary / name).write_bytes(data)
-        folder.mkdir(exist_ok=True)
-        for name in files:
-            os.replace(temporary / name, folder / name)
+        if new:
+            temporary.rename(folder)
+        else:
+            for name in files:
+                os.replace(temporary / name, folder / name)
     except OSError as error:
         raise UsageError(f"cannot write to '{folder}': {error.strerror or error}") from None
     finally:

@@ -15,7 +15,7 @@ _UNITS = {"": 1, "K": 1024, "M": 1024 * 1024}
 
 def parse_bytes(text: str, option: str) -> int:
     """``65536``, ``64K``, ``64KiB`` or ``1M`` as bytes (K is 1024); `UsageError` that names `option` otherwise."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KM]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*([KM]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     value = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
     if value <= 0:
         raise UsageError(f"{option} {text}: expected a positive number of bytes such as 65536, 64K or 1M")
