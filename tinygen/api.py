@@ -31,6 +31,12 @@ from tinygen.target import Target, load_target
 
 #: What may prefix C symbols.
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,40}")
+#: Headers of the C library and of the verification harness, which <name>.h would hide.
+_HEADERS = re.compile(
+    r"assert|complex|ctype|errno|fenv|float|inttypes|iso646|limits|locale|math|setjmp|signal|std(arg|bool|def|int|io|lib)"
+    r"|string|tgmath|time|wchar|wctype|harness|hook|machine|platform",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -131,9 +137,12 @@ def symbol(name: str, given: bool) -> str:
     if given:
         if not _IDENTIFIER.fullmatch(name):
             raise UsageError(f"--name {name}: expected a C identifier of at most 41 letters, digits and underscores")
+        if _HEADERS.fullmatch(name):
+            raise UsageError(f"--name {name}: {name}.h would hide another header; choose another name")
         return name
     mended = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40].rstrip("_")
-    return mended if _IDENTIFIER.fullmatch(mended) else f"model_{mended}".rstrip("_")
+    good = _IDENTIFIER.fullmatch(mended) and not _HEADERS.fullmatch(mended)
+    return mended if good else f"model_{mended}"[:41].rstrip("_")
 
 
 def _budget(target: Target, ram: int | None, flash: int | None) -> Budget:
