@@ -16,6 +16,7 @@ from tinygen.reference import run
 from tinygen.target import load_target
 
 Shape = tuple[int, ...]
+Quant = tuple[float, int]
 
 
 @st.composite
@@ -135,4 +136,18 @@ def check_scalar_constants(op: str, options: str | None, output: float = 0.1) ->
             files.append(m.finish([x], [z]))
             (step,) = lower(load(files[-1]), load_target("host")).steps
             assert step.kernel == kernel
+    check_laws(files)
+
+
+def check_all_pairs(op: str, options: str | None, *types: tuple[Quant, Quant, Quant]) -> None:
+    """All 65536 pairs of int8 values against TFLM, then the C with all values on the left, random ones on the right."""
+    every, files = np.arange(-128, 128).astype(np.int8), []
+    for left, right, result in types:
+        m = ModelBuilder()
+        x, y = m.tensor((256, 1), "int8", *left, data=every), m.tensor((1, 256), "int8", *right)
+        z = m.tensor((256, 256), "int8", *result)
+        m.op(op, [x, y], [z], options)
+        files.append(m.finish([y], [z]))
+        inputs = [every.reshape(1, 256)]
+        assert_equal(op, run(load(files[-1]), inputs), tflm(files[-1], [inputs])[0])
     check_laws(files)

@@ -37,6 +37,11 @@ def reduction_models(draw: st.DrawFn, op: str, one_quant: bool = False) -> bytes
     return reduction_model(op, shape, axes, draw(st.booleans()), quant, output)
 
 
+def alternating_models(op: str) -> list[bytes]:
+    """Six dimensions of which every second is reduced: as many loops as there are."""
+    return [reduction_model(op, (2, 3, 4, 3, 2, 3), axes) for axes in ([0, 2, 4], [1, 3, 5])]
+
+
 def check_reduction_refusals(op: str) -> None:
     """The constraints of all, once each."""
 

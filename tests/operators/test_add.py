@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.laws import check_laws, check_reference, load
-from tests.operators.binary import binary_models, check_binary_refusals, check_int32, check_scalar_constants, int8_model
+from tests.operators.binary import (
+    binary_models,
+    check_all_pairs,
+    check_binary_refusals,
+    check_int32,
+    check_scalar_constants,
+    int8_model,
+)
 from tests.strategies import FEW, MANY
 from tests.tflite_builder import ModelBuilder
 from tinygen.errors import UnsupportedError
@@ -35,6 +42,12 @@ def test_extreme_scales() -> None:
     tiny, small, one, huge = (1e-12, 3), (7e-6, -128), (1.0, 5), (1e12, 0)
     scales = [(tiny, one, one), (one, tiny, one), (one, one, small), (one, one, huge), (huge, tiny, (4e6, 127))]
     check_laws([int8_model("ADD", OPTIONS, *types) for types in scales])
+
+
+def test_all_pairs() -> None:
+    """Powers of two make ties of the rounding; the last makes the sum of a few units of the common scale."""
+    types = ((1, 0), (1, 0), (2, 0)), ((1, 0), (0.5, 3), (4, -1)), ((1, 5), (1.3 * 2.0**-19, 3), (2.0**-17, 0))
+    check_all_pairs("ADD", OPTIONS, *types)
 
 
 def test_scalar_constants() -> None:

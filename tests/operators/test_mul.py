@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.laws import check_laws, check_reference, load
-from tests.operators.binary import binary_models, check_binary_refusals, check_int32, check_scalar_constants, int8_model
+from tests.operators.binary import (
+    binary_models,
+    check_all_pairs,
+    check_binary_refusals,
+    check_int32,
+    check_scalar_constants,
+    int8_model,
+)
 from tests.strategies import FEW, MANY
 from tinygen.ops import problems_of
 
@@ -30,6 +37,11 @@ def test_extreme_scales() -> None:
     one, tiny, least = (1.0, 5), (1e-12, 3), (2.0**-14.99, 0)
     scales = [(tiny, one, one), (one, one, (0.3, -128)), (one, (1.5, 127), (0.01, 3)), (one, one, least)]
     check_laws([int8_model("MUL", OPTIONS, *types) for types in scales])
+
+
+def test_all_pairs() -> None:
+    """Powers of two make ties of the rounding."""
+    check_all_pairs("MUL", OPTIONS, ((1, 0), (0.5, 3), (64, 5)), ((0.11, -3), (0.7, 100), (13.7, 0)))
 
 
 def test_scalar_constants() -> None:

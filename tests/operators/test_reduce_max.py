@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.laws import check_laws, check_reference, load
-from tests.operators.reduction import check_reduction_refusals, reduction_model, reduction_models
+from tests.operators.reduction import alternating_models, check_reduction_refusals, reduction_model, reduction_models
 from tests.strategies import FEW, MANY
 from tinygen.ops import problems_of
 
@@ -23,6 +23,10 @@ def test_laws(files: list[bytes], seed: int) -> None:
 @given(MODELS, st.integers(0, 2**32))
 def test_reference(data: bytes, seed: int) -> None:
     check_reference(data, seed)
+
+
+def test_alternating_axes() -> None:
+    check_laws(alternating_models("REDUCE_MAX"))
 
 
 def test_refusals() -> None:

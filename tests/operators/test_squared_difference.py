@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.laws import check_laws, check_reference, load
-from tests.operators.binary import binary_models, check_binary_refusals, check_int32, check_scalar_constants, int8_model
+from tests.operators.binary import (
+    binary_models,
+    check_all_pairs,
+    check_binary_refusals,
+    check_int32,
+    check_scalar_constants,
+    int8_model,
+)
 from tests.strategies import FEW, MANY, scales
 from tinygen.ops import problems_of
 
@@ -29,6 +36,11 @@ def test_extreme_scales() -> None:
     one = (1.0, 5)
     chosen = [((1e-12, 3), one, one), (one, one, (1e12, -128)), (one, (0.7, 127), (1 / 4095, 3))]
     check_laws([int8_model("SQUARED_DIFFERENCE", None, *types) for types in chosen])
+
+
+def test_all_pairs() -> None:
+    """Powers of two make ties of the rounding."""
+    check_all_pairs("SQUARED_DIFFERENCE", None, ((1, 0), (1, 0), (128, -128)), ((0.5, 3), (0.3, 7), (40, -128)))
 
 
 def test_scalar_constants() -> None:

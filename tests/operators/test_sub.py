@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.laws import check_laws, check_reference, load
-from tests.operators.binary import binary_models, check_binary_refusals, check_int32, check_scalar_constants, int8_model
+from tests.operators.binary import (
+    binary_models,
+    check_all_pairs,
+    check_binary_refusals,
+    check_int32,
+    check_scalar_constants,
+    int8_model,
+)
 from tests.strategies import FEW, MANY
 from tinygen.ops import problems_of
 
@@ -30,6 +37,18 @@ def test_extreme_scales() -> None:
     tiny, small, one, huge = (1e-12, 3), (7e-6, -128), (1.0, 5), (1e12, 0)
     scales = [(tiny, one, one), (one, tiny, one), (one, one, small), (one, one, huge), (huge, tiny, (4e6, 127))]
     check_laws([int8_model("SUB", OPTIONS, *types) for types in scales])
+
+
+def test_all_pairs() -> None:
+    """As ADD's; in the last, two pairs tell ratios in float64 from ratios in float32."""
+    check_all_pairs(
+        "SUB",
+        OPTIONS,
+        ((1, 0), (1, 0), (2, 0)),
+        ((0.5, 3), (1, 0), (4, -1)),
+        ((1, 5), (1.3 * 2.0**-19, 3), (2.0**-17, 0)),
+        ((0.829425573348999, 3), (0.4151071310043335, -9), (0.0010643168352544308, 0)),
+    )
 
 
 def test_scalar_constants() -> None:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from tinygen.kernels.base import Kernel, Launch
 from tinygen.kernels.broadcast import aligned_params, broadcast_params, fits, same_shape_in_place
-from tinygen.ops import add, sub
+from tinygen.ops.add import alignment
 from tinygen.ops.base import Call
 from tinygen.ops.binary import ActivationAttrs
 from tinygen.ops.numerics import activation_range
 
 
 def launch(call: Call[ActivationAttrs]) -> Sequence[Launch]:
-    rule = add.alignment(call) if call.op == "ADD" else sub.alignment(call)
+    rule = alignment(call)
     multiplier, shift = rule.output
     low, high = activation_range(call.attrs.activation, call.output)
     params = {
