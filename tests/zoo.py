@@ -73,8 +73,8 @@ def _arrays(arrays: dict[str, Array], kind: str, run: int) -> tuple[Array, ...]:
     return tuple(arrays[f"{kind}{index}_{run}"] for index in range(count))
 
 
-def tflm_tensors(name: str, inputs: Sequence[Array]) -> dict[str, Array]:
-    """Every tensor of model `name`, constants too, after TensorFlow Lite Micro ran it once on `inputs`."""
+def tflm_layers(name: str, inputs: Sequence[Array]) -> dict[str, Array]:
+    """What every operator of model `name` computes in TensorFlow Lite Micro on `inputs`; tensors by tinygen's names."""
     # Imported here: the wheel exists for one platform only, and the benchmarks do without.
     from tflite_micro.python.tflite_micro import runtime
 
@@ -84,10 +84,14 @@ def tflm_tensors(name: str, inputs: Sequence[Array]) -> dict[str, Array]:
     for index, value in enumerate(inputs):
         interpreter.set_input(value, index)
     interpreter.invoke()
-    tensors = tflite.Model.GetRootAsModel(data, 0).Subgraphs(0)
-    labels = [tensors.Tensors(i).Name().decode() for i in range(tensors.TensorsLength())]
-    assert len(set(labels)) == len(labels)
-    return {label: np.array(interpreter.GetTensor(index, 0)["tensor_data"]) for index, label in enumerate(labels)}
+    nodes, subgraph = api.load(path_of(name)).nodes, tflite.Model.GetRootAsModel(data, 0).Subgraphs(0)
+    assert len(nodes) == subgraph.OperatorsLength()
+    indices = {
+        label: subgraph.Operators(number).Outputs(position)
+        for number, node in enumerate(nodes)
+        for position, label in enumerate(node.outputs)
+    }
+    return {label: np.array(interpreter.GetTensor(index, 0)["tensor_data"]) for label, index in indices.items()}
 
 
 def dataset(name: str) -> dict[str, Array]:
