@@ -63,7 +63,7 @@ class PortText:
     offset: int
     quant: bool
     scale: str
-    zero_point: int
+    zero_point: str
     comment: str
     prefixes: tuple[str, ...]
     functions: tuple[str, ...]
@@ -95,6 +95,11 @@ def literal(value: int) -> str:
     if value in _SMALLEST:
         return _SMALLEST[value]
     return str(int(value)) if -(2**31) < value < 2**31 else f"INT64_C({value})"
+
+
+def in_parentheses(value: int) -> str:
+    """An integer as a macro's value: a minus sign must not meet what stands before the macro."""
+    return f"({value})" if value < 0 else str(value)
 
 
 def float_literal(value: float | np.float32) -> str:
@@ -168,7 +173,7 @@ def port_text(p: str, kind: str, index: int, name: str, program: Program, plan: 
         offset=plan.offsets[program.tensors[name]],
         quant=quant,
         scale=float_literal(tensor.q.scale) if quant else "",
-        zero_point=tensor.q.zero_point if quant else 0,
+        zero_point=in_parentheses(tensor.q.zero_point) if quant else "",
         comment=plain(f"{kind.capitalize()} {index}: {name}, {tensor.dtype.value} [{shape}]"),
         prefixes=tuple(s.upper() for s in ([f"{stem}_"] if index == 0 else []) + [f"{stem}_{index}_"]),
         functions=tuple(([stem] if index == 0 else []) + [f"{stem}_{index}"]),

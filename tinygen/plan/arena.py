@@ -9,11 +9,15 @@ from tinygen.ir.program import Program
 from tinygen.plan.memory import Buffer, Overlap, check, pack
 
 
+#: The alignment of ``<name>_arena_t``, and so a factor of its size.
+ALIGN = 8
+
+
 @dataclass(frozen=True)
 class Plan:
     """Offsets of all buffers of a program in its arena, in bytes.
 
-    `lower_bound` is the most that is ever alive at once; `greedy` what TFLM's planner needs for the same buffers.
+    `bytes` is what the C type of the arena takes: a multiple of `ALIGN`, and not 0. `lower_bound` is the most that is ever alive at once; `greedy` what TFLM's planner needs for the same buffers.
     """
 
     offsets: Mapping[str, int]
@@ -47,4 +51,5 @@ def plan(program: Program) -> Plan:
     buffers, overlaps = lifetimes(program)
     packing = pack(buffers, overlaps)
     check(packing, buffers, overlaps)
-    return Plan(packing.offsets, max(packing.bytes, 1), packing.lower_bound, packing.greedy)
+    whole = max(-(-packing.bytes // ALIGN), 1) * ALIGN
+    return Plan(packing.offsets, whole, packing.lower_bound, packing.greedy)

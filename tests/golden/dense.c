@@ -1,0 +1,132 @@
+/* dense: a neural network in C, made by tinygen 1.2.3.
+ * tinygen build dense.tflite --target cortex-m4
+ */
+#include "dense.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* Called after step number `step`, whose outputs then lie in the arena: define it to trace or to time layers. */
+#ifndef DENSE_HOOK
+#define DENSE_HOOK(step) ((void)0)
+#endif
+
+#if defined(__GNUC__)
+#define DENSE_INLINE inline __attribute__((always_inline, unused)) /* unused: helpers come in groups */
+#define DENSE_NOINLINE __attribute__((noinline))
+#else
+#define DENSE_INLINE inline
+#define DENSE_NOINLINE
+#endif
+
+/* Constants: weights, biases, multipliers, tables. */
+static const int8_t dense_c0[6] = {
+    1, -2, 3, -128, 0, 127,
+};
+static const int32_t dense_c1[2] = {
+    98, -1048575,
+};
+static const int32_t dense_c2[1] = {
+    1073741824,
+};
+static const int8_t dense_c3[1] = {
+    -3,
+};
+
+/* x * multiplier * 2^(shift - 31), rounded as TFLite does: a rounding doubling high multiply (halves up), then a
+   rounding right shift (halves away from zero). multiplier is in [2^30, 2^31) or 0, shift in -31..30. */
+static DENSE_INLINE int32_t dense_requantize(int32_t x, int32_t multiplier, int32_t shift)
+{
+    const int32_t right = -(shift & (shift >> 31)); /* 0 where shift > 0, without a branch */
+    const int32_t shifted = (int32_t)((uint32_t)x << (shift + right));
+    const int32_t high = (int32_t)(((int64_t)shifted * multiplier + (INT64_C(1) << 30)) >> 31);
+    const int32_t mask = (int32_t)((UINT32_C(1) << right) - 1u);
+    const int32_t threshold = (mask >> 1) + (high < 0);
+    return (high >> right) + ((high & mask) > threshold);
+}
+
+static DENSE_INLINE int32_t dense_clamp(int32_t x, int32_t low, int32_t high)
+{
+    x = x < low ? low : x;
+    return x > high ? high : x;
+}
+
+/* The sum of x[i] * w[i] for i < n. */
+static DENSE_INLINE int32_t dense_dot(const int8_t *x, const int8_t *w, int32_t n)
+{
+    int32_t sum = 0;
+    for (; n >= 4; n -= 4) {
+        sum += x[0] * w[0];
+        sum += x[1] * w[1];
+        sum += x[2] * w[2];
+        sum += x[3] * w[3];
+        x += 4;
+        w += 4;
+    }
+    for (; n > 0; n--) {
+        sum += *x++ * *w++;
+    }
+    return sum;
+}
+
+/* A matrix product, int8: input [rows, depth] times the transpose of weights [units, depth], output [rows, units]. The
+   input's zero point is folded into `bias`; the weights' is not. */
+typedef struct {
+    int32_t rows, depth, units;
+    int32_t weights_zero_point;
+    const int8_t *weights; /* [units][depth] */
+    int32_t output_offset, low, high;
+    int32_t channel_step;       /* 1: a multiplier and a shift for each channel; 0: one for all */
+    const int32_t *bias;        /* [units] */
+    const int32_t *multipliers; /* [units] or [1] */
+    const int8_t *shifts;       /* as multipliers */
+} dense_fully_connected_t;
+
+static DENSE_INLINE void dense_fully_connected(const dense_fully_connected_t *k, const int8_t *input, int8_t *output)
+{
+    for (int32_t row = 0; row < k->rows; row++) {
+        int32_t offset = 0;
+        if (k->weights_zero_point != 0) {
+            for (int32_t i = 0; i < k->depth; i++) {
+                offset -= input[i] * k->weights_zero_point;
+            }
+        }
+        for (int32_t c = 0; c < k->units; c++) {
+            const int32_t sum = k->bias[c] + offset + dense_dot(input, k->weights + c * k->depth, k->depth);
+            output[c] = (int8_t)dense_clamp(
+    dense_requantize(sum, k->multipliers[c * k->channel_step], k->shifts[c * k->channel_step]) + k->output_offset, k->low, k->high);
+        }
+        input += k->depth;
+        output += k->units;
+    }
+}
+
+/* Parameters of each call. */
+static const dense_fully_connected_t dense_p0 = {
+    .rows = 1,
+    .depth = 3,
+    .units = 2,
+    .weights_zero_point = 0,
+    .weights = dense_c0,
+    .output_offset = -3,
+    .low = -3,
+    .high = 127,
+    .channel_step = 0,
+    .bias = dense_c1,
+    .multipliers = dense_c2,
+    .shifts = dense_c3,
+};
+
+static DENSE_NOINLINE void dense_call_0(const void *r0, void *w0)
+{
+    dense_fully_connected(&dense_p0, r0, w0);
+}
+
+void dense_run(dense_arena_t *arena)
+{
+    uint8_t *const a = arena->bytes;
+
+    /* 0 FULLY_CONNECTED dense: int8[1,3] -> int8[1,2], 6 MACs */
+    dense_call_0(a + 0, a + 8);
+    DENSE_HOOK(0);
+}
