@@ -97,3 +97,14 @@ def spatials(draw: st.DrawFn, channels: int | None = None, max_channels: int = 8
     depth = channels or draw(st.integers(1, max_channels))
     shape = (draw(st.integers(1, 2)), size[0], size[1], depth)
     return Spatial(shape, kernel, draw(pair), dilation, same, draw(st.integers(0, 3)))
+
+
+def product_in_float32() -> tuple[float, float, float]:
+    """Scales (input, weights, output) whose ratio is exactly 0.5 if the first two are multiplied in float32, else less.
+
+    Odd sums then fall on a half, which the two rules round to different integers.
+    """
+    left, right = np.float32(0.1), np.float32(0.7)
+    product = left * right
+    assert float(product) > float(left) * float(right)
+    return float(left), float(right), float(product * np.float32(2))

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.convolutions import integers, output_quant, refuses
+from tests.convolutions import integers, output_quant, product_in_float32, refuses
 from tests.laws import check_laws, load
 from tests.strategies import FEW, quants, scales
 from tests.tflite_builder import ModelBuilder
@@ -52,6 +52,11 @@ def models(draw: st.DrawFn) -> bytes:
 @given(st.lists(models(), min_size=8, max_size=8), st.integers(0, 2**32))
 def test_laws(files: list[bytes], seed: int) -> None:
     check_laws(files, seed)
+
+
+def test_scales_are_multiplied_in_float32() -> None:
+    quant = [(scale, 0) for scale in product_in_float32()]
+    check_laws([build((64, 3), (3, 5), (False, False), "b", quant)])
 
 
 PLAIN = [(0.5, 0), (0.1, 0), (1.0, 0)]

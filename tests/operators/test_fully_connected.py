@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.convolutions import bias_tensor, integers, output_quant, refuses, weight_scales
+from tests.convolutions import bias_tensor, integers, output_quant, product_in_float32, refuses, weight_scales
 from tests.laws import check_laws
 from tests.strategies import FEW, quants, shapes
 from tests.tflite_builder import ModelBuilder
@@ -52,6 +52,11 @@ def test_laws(files: list[bytes], seed: int) -> None:
     check_laws(files, seed)
 
 
+def test_scales_are_multiplied_in_float32_per_tensor_only() -> None:
+    x, w, y = product_in_float32()
+    check_laws([simple((64, 4), scales=s, zeros=z, x_scale=x, out_scale=y) for s, z in ((w, 0), ([w] * 3, [0] * 3))])
+
+
 def simple(
     shape: tuple[int, ...] = (2, 4),
     weights: tuple[int, ...] = (3, 4),
@@ -62,10 +67,11 @@ def simple(
     bias: str | None = None,
     weights_format: int = 0,
     value: int = 1,
+    x_scale: float = 0.5,
     out_scale: float = 1.0,
 ) -> bytes:
     b = ModelBuilder()
-    x = b.tensor(shape, "int8", 0.5, 0)
+    x = b.tensor(shape, "int8", x_scale, 0)
     data = np.full(weights, value) if constant else None
     w = b.tensor(weights, "int8", scales, zeros, data, axis)
     y = b.tensor((math.prod(shape) // weights[-1], weights[0]), "int8", out_scale, 0)

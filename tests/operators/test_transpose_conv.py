@@ -75,6 +75,17 @@ def test_laws(files: list[bytes], seed: int) -> None:
     check_laws(files, seed)
 
 
+def test_edge_shapes() -> None:
+    """Padding of more than a stride, windows smaller than a stride, one pixel."""
+    edges = [
+        Case((1, 4, 3, 5), (4, 3), (5, 7), (1, 1), True, 2),
+        Case((1, 3, 4, 5), (6, 8), (7, 5), (2, 2), True, 2),
+        Case((2, 2, 2, 5), (7, 6), (2, 1), (4, 3), False, 2),
+        Case((1, 1, 1, 1), (1, 1), (3, 3), (2, 2), True, 1),
+    ]
+    check_laws([build(c, 1, (0.1, zero), [0.02], (0.5, 3)) for c in edges for zero in (-128, 127)])
+
+
 def test_output_shape_may_come_at_run_time() -> None:
     case = Case((1, 3, 2, 4), (6, 4), (3, 3), (2, 2), True, 3)
     check_laws([build(case, 0, (0.5, -3), [0.1], (1.0, 0), fixed=False)], with_tflm=False)
