@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from tinygen.ir.program import Program
 from tinygen.plan.memory import Buffer, Overlap, check, pack
 
-
 #: The alignment of ``<name>_arena_t``, and so a factor of its size.
 ALIGN = 8
 
@@ -17,7 +16,8 @@ ALIGN = 8
 class Plan:
     """Offsets of all buffers of a program in its arena, in bytes.
 
-    `bytes` is what the C type of the arena takes: a multiple of `ALIGN`, and not 0. `lower_bound` is the most that is ever alive at once; `greedy` what TFLM's planner needs for the same buffers.
+    `bytes` is what the C type of the arena takes: a multiple of `ALIGN`, and not 0. `lower_bound` is the most that is
+    ever alive at once; `greedy` what TFLM's planner needs for the same buffers.
     """
 
     offsets: Mapping[str, int]
