@@ -46,7 +46,7 @@ def rounding_high_mul(a: Array, b: int) -> Array:
 
 def shift_left(values: Array, bits: int) -> Array:
     """Saturated at int16."""
-    return np.clip(values << bits, INT16_MIN, INT16_MAX)
+    return np.asarray(np.clip(values << bits, INT16_MIN, INT16_MAX))
 
 
 def shift_right(values: Array, bits: int) -> Array:

@@ -12,7 +12,7 @@ from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, Real
 from tinygen.ops.base import Call, Op, given
 from tinygen.ops.numerics import clamp, multiply_by_quantized_multiplier, quantize_multiplier
-from tinygen.ops.rescaling import ratio_fits, rescaled, rescaling_bound, rounding_bound
+from tinygen.ops.rescaling import ratio, ratio_fits, rescaled, rescaling_bound, rounding_bound
 from tinygen.ops.rules import always_pointwise, int8_in_out, same_as_input
 
 
@@ -40,10 +40,10 @@ def real(call: Call[LeakyReluAttrs], inputs: Sequence[Real | None]) -> Sequence[
 
 def reference(call: Call[LeakyReluAttrs], inputs: Sequence[Array | None]) -> Sequence[Array]:
     """A negative alpha's sign is applied after the product with its magnitude."""
-    x, ratio = given(inputs[0]).astype(np.int64) - call.input(0).q.zero_point, alpha_ratio(call)
-    scaled = multiply_by_quantized_multiplier(x, *quantize_multiplier(abs(ratio)))
-    leaked = call.output.q.zero_point + (scaled if ratio >= 0 else -scaled)
-    return (clamp(np.where(x >= 0, rescaled(call, x), leaked), call.output),)
+    x, slope = given(inputs[0]).astype(np.int64) - call.input(0).q.zero_point, alpha_ratio(call)
+    scaled = multiply_by_quantized_multiplier(x, *quantize_multiplier(abs(slope)))
+    leaked = call.output.q.zero_point + (scaled if slope >= 0 else -scaled)
+    return (clamp(np.where(x >= 0, rescaled(call, x, ratio(call)), leaked), call.output),)
 
 
 def bound(call: Call[LeakyReluAttrs]) -> float:

@@ -67,7 +67,7 @@ def reference(call: Call[Attrs], inputs: Sequence[Array | None]) -> Sequence[Arr
     if values.dtype == np.float32:
         return (from_float(call, values),)
     centred = wrap_int32(values.astype(np.int64) - call.input(0).q.zero_point)
-    return (clamp(rescaled(call, centred), call.output),)
+    return (clamp(rescaled(call, centred, ratio(call)), call.output),)
 
 
 def bound(call: Call[Attrs]) -> float:

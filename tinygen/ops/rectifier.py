@@ -10,7 +10,7 @@ from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, Real
 from tinygen.ops.base import Activation, Call, Op, given
 from tinygen.ops.numerics import activation_range, clamp
-from tinygen.ops.rescaling import ratio_fits, rescaled, rescaling_bound
+from tinygen.ops.rescaling import ratio, ratio_fits, rescaled, rescaling_bound
 from tinygen.ops.rules import always_pointwise, int8_in_out, same_as_input
 
 
@@ -26,7 +26,7 @@ def rectifier(activation: Activation) -> Op[Attrs]:
 
     def reference(call: Call[Attrs], inputs: Sequence[Array | None]) -> Sequence[Array]:
         centred = given(inputs[0]).astype(np.int64) - call.input(0).q.zero_point
-        return (clamp(rescaled(call, centred), call.output, activation_range(activation, call.output)),)
+        return (clamp(rescaled(call, centred, ratio(call)), call.output, activation_range(activation, call.output)),)
 
     return Op(
         name=activation.name,

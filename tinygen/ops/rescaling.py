@@ -23,9 +23,9 @@ def ratio_fits(call: Call[Any]) -> bool:
     return ratio(call) < 2**30
 
 
-def rescaled(call: Call[Any], centred: Array) -> Array:
-    """`centred`, int32 in input steps from zero, in output steps with the output's zero point; not clamped."""
-    scaled = multiply_by_quantized_multiplier(centred, *quantize_multiplier(ratio(call)))
+def rescaled(call: Call[Any], centred: Array, factor: float) -> Array:
+    """`centred`, int32 steps from zero, times `factor`, from the output's zero point on; not clamped."""
+    scaled = multiply_by_quantized_multiplier(centred, *quantize_multiplier(factor))
     return wrap_int32(scaled + call.output.q.zero_point)
 
 
