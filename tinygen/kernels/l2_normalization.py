@@ -1,0 +1,33 @@
+"""L2_NORMALIZATION in plain C."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tinygen.kernels.base import Kernel, Launch
+from tinygen.ops.base import Call
+from tinygen.ops.l2_normalization import L2NormalizationAttrs
+
+
+def launch(call: Call[L2NormalizationAttrs]) -> Sequence[Launch]:
+    depth = call.output.shape[-1]
+    params = {"rows": call.output.elements // depth, "depth": depth, "zero_point": call.input(0).q.zero_point}
+    return (Launch((0,), (0,), params),)
+
+
+def in_place(call: Call[L2NormalizationAttrs]) -> tuple[int, ...]:
+    """A row is read once before its first element is written, then element by element."""
+    return (0,)
+
+
+KERNELS = (
+    Kernel(
+        op=("L2_NORMALIZATION",),
+        template="l2_normalization/portable",
+        function="l2_normalization",
+        launch=launch,
+        uses=("common/fixedpoint", "common/requantize"),
+        in_place=in_place,
+        speed=25.0,
+    ),
+)
