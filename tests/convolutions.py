@@ -99,10 +99,10 @@ def spatials(draw: st.DrawFn, channels: int | None = None, max_channels: int = 8
     return Spatial(shape, kernel, draw(pair), dilation, same, draw(st.integers(0, 3)))
 
 
-def product_in_float32() -> tuple[float, float, float]:
-    """Scales (input, weights, output) whose ratio is exactly 0.5 if the first two are multiplied in float32, else less.
+def scales_for_halves() -> tuple[float, float, float]:
+    """Scales (input, weights, output) whose ratio is below 0.5 in double, 0.5 where a float32 product comes first.
 
-    Odd sums then fall on a half, which the two rules round to different integers.
+    Odd negative sums then come to rest on opposite sides of a half.
     """
     left, right = np.float32(0.1), np.float32(0.7)
     product = left * right

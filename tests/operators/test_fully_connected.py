@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.convolutions import bias_tensor, integers, output_quant, product_in_float32, refuses, weight_scales
+from tests.convolutions import bias_tensor, integers, output_quant, refuses, scales_for_halves, weight_scales
 from tests.laws import check_laws
 from tests.strategies import FEW, quants, shapes
 from tests.tflite_builder import ModelBuilder
@@ -52,8 +52,8 @@ def test_laws(files: list[bytes], seed: int) -> None:
     check_laws(files, seed)
 
 
-def test_scales_are_multiplied_in_float32_per_tensor_only() -> None:
-    x, w, y = product_in_float32()
+def test_scales_are_multiplied_in_double() -> None:
+    x, w, y = scales_for_halves()
     check_laws([simple((64, 4), scales=s, zeros=z, x_scale=x, out_scale=y) for s, z in ((w, 0), ([w] * 3, [0] * 3))])
 
 

@@ -34,23 +34,21 @@ class ConvAttrs(Attrs):
 class Operands:
     """Where an operator keeps its tensors.
 
-    `input`, `weights`, `bias` are indices of node inputs; `channel` is the weights' axis of output channels;
-    `float32_product` tells that per-tensor scales are multiplied in float32 before anything else.
+    `input`, `weights`, `bias` are indices of node inputs; `channel` is the weights' axis of output channels.
     """
 
     input: int = 0
     weights: int = 1
     bias: int = 2
     channel: int = 0
-    float32_product: bool = False
 
 
 OPERANDS = {
     "CONV_2D": Operands(),
     "DEPTHWISE_CONV_2D": Operands(channel=3),
     "TRANSPOSE_CONV": Operands(input=2, weights=1, bias=3),
-    "FULLY_CONNECTED": Operands(float32_product=True),
-    "BATCH_MATMUL": Operands(float32_product=True),
+    "FULLY_CONNECTED": Operands(),
+    "BATCH_MATMUL": Operands(),
 }
 
 
@@ -155,13 +153,12 @@ def window_shape(call: Call[Any]) -> tuple[int, int]:
 def effective_scales(call: Call[Any]) -> tuple[float, ...]:
     """input_scale * weights_scale / output_scale, one or one for each output channel.
 
-    In double (PopulateConvolutionQuantizationParams of kernel_util.cc), except that FULLY_CONNECTED and BATCH_MATMUL
-    per tensor multiply the first two in float32 (GetQuantizedConvolutionMultipler, ibidem).
+    In double, from left to right (PopulateConvolutionQuantizationParams of kernel_util.cc). For FULLY_CONNECTED and
+    BATCH_MATMUL per tensor, TFLM's sources of August 2026 multiply the first two in float32
+    (GetQuantizedConvolutionMultipler), but its package of October 2026 answers as in double: measured on sums that the
+    two rules round differently.
     """
-    source, scales, target = input_of(call).q.scale, weights_of(call).q.scales, call.output.q.scale
-    if OPERANDS[call.op].float32_product and len(scales) == 1:
-        return (float(np.float32(source) * np.float32(scales[0])) / target,)
-    return tuple(source * s / target for s in scales)
+    return tuple(input_of(call).q.scale * s / call.output.q.scale for s in weights_of(call).q.scales)
 
 
 def multipliers_of(call: Call[Any]) -> tuple[Array, Array]:
@@ -184,7 +181,7 @@ def requantize(call: Call[Any], sums: Array) -> Array:
 def bound(call: Call[Any]) -> float:
     """Half a step for the rounding right shift, plus the doubling high multiply's half unit in front of that shift.
 
-    1e-4: the float32 product of scales and the float32 activation limits, times at most 384 steps.
+    1e-4: the fixed-point multipliers and the float32 activation limits, times at most 384 steps.
     """
     _, shifts = multipliers_of(call)
     return 0.5 + max((0.5 * 2.0**s for s in shifts.tolist() if s < 0), default=0.0) + 1e-4
