@@ -19,6 +19,9 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> Path:
     new = not folder.exists()
     base = folder.resolve().parent if new else folder
     temporary = base / f".{folder.name}-{secrets.token_hex(4)}"
+    in_the_way = next((name for name in files if (folder / name).is_dir()), None)
+    if in_the_way is not None:
+        raise UsageError(f"cannot write '{folder / in_the_way}': there is a folder of that name; remove it")
     try:
         base.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()

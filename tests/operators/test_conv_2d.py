@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from tests.laws import check_laws, load
 from tests.strategies import FEW, quants
 from tests.tflite_builder import ModelBuilder
 from tinygen.lower import lower
+from tinygen.reference import run
 from tinygen.target import load_target
 
 
@@ -50,6 +52,16 @@ def models(draw: st.DrawFn) -> bytes:
 @given(st.lists(models(), min_size=8, max_size=8), st.integers(0, 2**32))
 def test_laws(files: list[bytes], seed: int) -> None:
     check_laws(files, seed)
+
+
+def test_reference_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However little of a row is computed at a time, the result is the same."""
+    graph = load(build(Spatial((2, 5, 11, 4), (3, 2)), 2, 6, 0, (0.1, 3), [0.01] * 6, (0.1, -3)))
+    inputs = [np.random.default_rng(0).integers(-128, 128, (2, 5, 11, 4)).astype(np.int8)]
+    (whole,) = run(graph, inputs)
+    for piece in (1, 100):
+        monkeypatch.setattr("tinygen.ops.conv_2d.PIECE", piece)
+        assert np.array_equal(run(graph, inputs)[0], whole)
 
 
 def test_edge_shapes() -> None:

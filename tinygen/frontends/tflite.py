@@ -21,7 +21,7 @@ from tinygen.ops import all_ops
 IDENTIFIER = b"TFL3"
 VERSION = 3
 #: More than any model for a microcontroller has; a file that claims more is malformed or hostile.
-MAX_OPERATORS, MAX_TENSORS, MAX_OPERANDS, MAX_RANK, MAX_SCALES, MAX_NAME = 4_000, 20_000, 1_000, 8, 1 << 20, 1 << 12
+MAX_OPERATORS, MAX_TENSORS, MAX_OPERANDS, MAX_RANK, MAX_SCALES, MAX_NAME = 1_500, 20_000, 1_000, 8, 1 << 20, 1 << 12
 #: Names are cut to this length; converters join dozens of them.
 SHOWN_NAME = 200
 #: Largest tensor, and all tensors together, in bytes: far above the memory of any microcontroller.

@@ -7,6 +7,7 @@ weights' input channels divide the input's.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,9 @@ from tinygen.ops.convolution import (
     windows,
 )
 
+#: Elements of the windows that the reference copies at a time (32 MiB).
+PIECE = 1 << 22
+
 
 def whole_groups(call: Call[Any]) -> bool:
     """The weights' input channels must divide the input's channels, and the groups the output channels."""
@@ -56,18 +60,18 @@ def real(call: Call[ConvAttrs], inputs: Sequence[Real | None]) -> Sequence[Real]
 
 
 def reference(call: Call[ConvAttrs], inputs: Sequence[Array | None]) -> Sequence[Array]:
-    """One output row at a time as matrix products in float64, which are exact below 2^53."""
+    """Pieces of output rows, as matrix products in float64, which are exact below 2^53."""
     values, weights = given(inputs[0]), given(inputs[1])
     (batch, out_h, out_w, filters), depth = call.output.shape, weights.shape[-1]
     padded = centred(call, values).astype(np.float64)
     groups = values.shape[-1] // depth
     matrices = weights.astype(np.float64).reshape(groups, filters // groups, -1)
     sums = np.empty((batch, out_h, out_w, groups, filters // groups))
-    for row in range(out_h):
-        view = windows(call, padded, row)
-        for g in range(groups):
-            block = view[..., g * depth : (g + 1) * depth].reshape(batch * out_w, -1) @ matrices[g].T
-            sums[:, row, :, g] = block.reshape(batch, out_w, -1)
+    piece = max(1, PIECE // (batch * matrices.shape[2]))
+    for row, x, g in product(range(out_h), range(0, out_w, piece), range(groups)):
+        view = windows(call, padded, row)[:, x : x + piece, ..., g * depth : (g + 1) * depth]
+        block = view.reshape(-1, matrices.shape[2]) @ matrices[g].T
+        sums[:, row, x : x + piece, g] = block.reshape(batch, -1, block.shape[1])
     return (requantize(call, sums.astype(np.int64).reshape(call.output.shape) + bias_of(call)),)
 
 

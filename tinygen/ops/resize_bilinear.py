@@ -91,7 +91,8 @@ def infer(call: Call[ResizeAttrs]) -> Sequence[Signature]:
 
 def reference(call: Call[ResizeAttrs], inputs: Sequence[Array | None]) -> Sequence[Array]:
     values = given(inputs[0]).astype(np.int64)
-    for dim in (0, 1):
+    # nothing is rounded between the two, so the order is free: what shrinks goes first, and takes less memory
+    for dim in sorted((0, 1), key=lambda d: call.output.shape[1 + d] / call.input(0).shape[1 + d]):
         lower, upper, weight = step(call, dim).taps(int(call.constant(1)[dim]))
         weight = weight.reshape((-1, 1, 1) if dim == 0 else (-1, 1))
         below, above = np.take(values, lower, axis=1 + dim), np.take(values, upper, axis=1 + dim)

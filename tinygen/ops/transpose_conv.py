@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -72,15 +73,13 @@ def reference(call: Call[TransposeConvAttrs], inputs: Sequence[Array | None]) ->
     (batch, height, width, _), (filters, kernel_h, kernel_w, _) = values.shape, weights.shape
     (_, out_h, out_w, _), (stride_h, stride_w) = call.output.shape, call.attrs.stride
     top, _, left, _ = call.attrs.padding
-    full_h, full_w = (height - 1) * stride_h + kernel_h, (width - 1) * stride_w + kernel_w
-    sums = np.zeros((batch, max(full_h, top + out_h), max(full_w, left + out_w), filters))
-    for ky in range(kernel_h):
-        for kx in range(kernel_w):
-            rows, columns = slice(ky, ky + full_h - kernel_h + 1), slice(kx, kx + full_w - kernel_w + 1)
-            products = (values - call.input(2).q.zero_point) @ weights[:, ky, kx].T
-            sums[:, rows, columns][:, ::stride_h, ::stride_w] += products
-    kept = sums[:, top : top + out_h, left : left + out_w].astype(np.int64)
-    return (requantize(call, kept + bias_of(call)),)
+    sums = np.zeros((batch, out_h, out_w, filters))
+    for ky, kx in product(range(kernel_h), range(kernel_w)):
+        rows, columns = np.arange(height) * stride_h + ky - top, np.arange(width) * stride_w + kx - left
+        y, x = (rows >= 0) & (rows < out_h), (columns >= 0) & (columns < out_w)
+        products = (values[:, y][:, :, x] - call.input(2).q.zero_point) @ weights[:, ky, kx].T
+        sums[:, rows[y, None], columns[x]] += products
+    return (requantize(call, sums.astype(np.int64) + bias_of(call)),)
 
 
 def macs(call: Call[TransposeConvAttrs]) -> int:

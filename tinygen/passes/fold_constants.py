@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tinygen.errors import UnsupportedError
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array
 from tinygen.ops import call_of, check_node, op_of
-from tinygen.passes.base import Keeps, Result, label
+from tinygen.passes.base import Keeps, Result, label, work
 
 #: Operators whose result depends on the type of their input only.
 _STATIC = frozenset({"SHAPE"})
+
+#: The work (see `passes.base.work`) of all nodes that are folded: about a second.
+MAX_FOLDED = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class FoldConstants:
 
     def run(self, graph: Graph) -> Result:
         constants: dict[str, Array] = dict(graph.constants)
-        nodes, done = [], []
+        nodes, done, spent = [], [], 0
         for node in graph.nodes:
             known = all(not n or n in constants for n in node.inputs)
             if not known and node.op not in _STATIC:
@@ -30,6 +34,12 @@ class FoldConstants:
                 continue
             folded = Graph(graph.name, graph.inputs, (), (), graph.types, constants)
             check_node(folded, node)
+            spent += work(graph, [node])
+            if spent > MAX_FOLDED:
+                raise UnsupportedError(
+                    f"node '{node.name}' ({node.op}) depends on constants alone, and this is too much to compute at "
+                    "build time: store its result in the model instead"
+                )
             values = op_of(node).reference(call_of(folded, node), [constants.get(n) for n in node.inputs])
             for name, value in zip(node.outputs, values, strict=True):
                 constants[name] = value.astype(graph.types[name].dtype.numpy).reshape(graph.types[name].shape)

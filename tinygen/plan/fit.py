@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from random import Random
 
 #: Branch and bound is tried up to this many blocks.
@@ -24,7 +25,7 @@ class Step:
     live: tuple[tuple[int, int], ...]
     slack: int
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         return sum(height for _, height in self.live) - self.slack
 

@@ -112,4 +112,5 @@ def _sha256(path: Path, name: str) -> str:
     try:
         return hashlib.sha256((path / name).read_bytes()).hexdigest()
     except OSError as error:
-        raise UsageError(f"cannot read '{path / name}', which report.json lists: {error.strerror}; build again") from None
+        message = f"cannot read '{path / name}', which report.json lists: {error.strerror}; build again"
+        raise UsageError(message) from None
