@@ -68,12 +68,8 @@ def _naming(path: Path) -> Iterator[None]:
         raise type(error)(f"{path.name}: {error}") from None
     except (*_BROKEN, MemoryError) as error:
         raise ModelError(
-            f"{path.name}: not a valid TFLite file (damaged or truncated?): {_plain(error)}; export the model again"
+            f"{path.name}: the TFLite file is damaged or truncated (its offsets lead nowhere): export the model again"
         ) from error
-
-
-def _plain(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 class _Reader:
