@@ -21,7 +21,7 @@ def model(shape: tuple[int, ...], kind: str, scale: float | list[float], zero_po
 @st.composite
 def models(draw: st.DrawFn) -> bytes:
     kind, zeros = draw(st.sampled_from([("int8", (-128, 127)), ("uint8", (0, 255)), ("int16", (-9, 9))]))
-    scale = draw(st.one_of(scales(), scales(1e-30, 1e-20), scales(1e10, 1e20)))
+    scale = draw(scales() | scales(1e-9, 1e-6) | scales(1e3, 1e6))
     return model(draw(shapes()), kind, scale, draw(st.integers(*zeros)))
 
 
