@@ -1,4 +1,4 @@
-"""ELU: x where x >= 0, exp(x) - 1 below. A 256-entry table in TFLM (micro/kernels/elu.cc)."""
+"""ELU: x where x >= 0, exp(x) - 1 below. int8: a 256-entry table in TFLM (micro/kernels/elu.cc); float32 folds away."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, Real
 from tinygen.ops.base import Call, Op, given
 from tinygen.ops.numerics import look_up, table_from_float32
-from tinygen.ops.rules import always_pointwise, int8_in_out, same_as_input
+from tinygen.ops.rules import always_pointwise, int8_or_float32, same_as_input
 
 
 def real(call: Call[Attrs], inputs: Sequence[Real | None]) -> Sequence[Real]:
@@ -19,8 +19,11 @@ def real(call: Call[Attrs], inputs: Sequence[Real | None]) -> Sequence[Real]:
 
 
 def reference(call: Call[Attrs], inputs: Sequence[Array | None]) -> Sequence[Array]:
+    x = given(inputs[0])
+    if x.dtype == np.float32:
+        return (np.where(x < 0, np.expm1(np.minimum(x, 0)), x),)
     table = table_from_float32(call.input(0), call.output, lambda x: np.where(x < 0, np.exp(x) - np.float32(1), x))
-    return (look_up(table, given(inputs[0])),)
+    return (look_up(table, x),)
 
 
 def bound(call: Call[Attrs]) -> float:
@@ -34,7 +37,7 @@ OP = Op(
     infer=same_as_input,
     real=real,
     reference=reference,
-    constraints=(int8_in_out,),
+    constraints=(int8_or_float32,),
     bound=bound,
     pointwise=always_pointwise,
 )

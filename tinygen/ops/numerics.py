@@ -8,12 +8,13 @@ said otherwise; results fit the C types named.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tinygen.errors import UnsupportedError
-from tinygen.ir.types import Array, DType, Quant, TensorType
+from tinygen.ir.types import Array, Quant, TensorType
 from tinygen.ops.base import Activation
 
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
@@ -103,12 +104,11 @@ def clamp(values: Array, output: TensorType, limits: tuple[int, int] | None = No
     return np.minimum(np.maximum(values, low), high).astype(output.dtype.numpy)
 
 
-def table_from_float32(source: TensorType, target: TensorType, transform: object) -> Array:
+def table_from_float32(source: TensorType, target: TensorType, transform: Callable[[Array], Array]) -> Array:
     """A 256-entry int8 table of float function `transform`, entry i for q = i - 128.
 
     PopulateLookupTable of TFLM's elu.cc: everything in float32, rounded half away from zero.
     """
-    assert source.dtype is DType.INT8 and callable(transform)
     q = np.arange(-128, 128, dtype=np.float32)
     dequantized = np.float32(source.q.scale) * (q - np.float32(source.q.zero_point))
     with np.errstate(all="ignore"):

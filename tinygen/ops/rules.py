@@ -14,6 +14,12 @@ def int8_in_out(call: Call[Any]) -> bool:
     return all(t is not None and t.dtype is DType.INT8 and per_tensor(t) for t in (call.inputs[0], *call.outputs))
 
 
+def int8_or_float32(call: Call[Any]) -> bool:
+    """Input and output must be int8 with per-tensor scale and zero point (or float32, between int8 tensors)."""
+    floats = all(t is not None and t.dtype is DType.FLOAT32 for t in (call.inputs[0], *call.outputs))
+    return floats or int8_in_out(call)
+
+
 def int8_pair(call: Call[Any]) -> bool:
     """Both inputs and the output must be int8 with per-tensor scale and zero point."""
     tensors = (*call.inputs[:2], *call.outputs)

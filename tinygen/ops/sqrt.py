@@ -1,4 +1,4 @@
-"""SQRT: the square root, int8, by LiteRT's table in float32 (TFLM has floats only). Of negative numbers: 0."""
+"""SQRT: the square root; of negative numbers 0. int8: LiteRT's table in float32 (TFLM has none); float32 folds away."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, Real
 from tinygen.ops.base import Call, Op, given
 from tinygen.ops.numerics import look_up, table_from_float32
-from tinygen.ops.rules import always_pointwise, int8_in_out, same_as_input
+from tinygen.ops.rules import always_pointwise, int8_or_float32, same_as_input
 
 
 def real(call: Call[Attrs], inputs: Sequence[Real | None]) -> Sequence[Real]:
@@ -18,8 +18,15 @@ def real(call: Call[Attrs], inputs: Sequence[Real | None]) -> Sequence[Real]:
 
 
 def reference(call: Call[Attrs], inputs: Sequence[Array | None]) -> Sequence[Array]:
-    table = table_from_float32(call.input(0), call.output, lambda x: np.sqrt(np.maximum(x, np.float32(0))))
-    return (look_up(table, given(inputs[0])),)
+    x = given(inputs[0])
+    if x.dtype == np.float32:
+        return (root(x),)
+    return (look_up(table_from_float32(call.input(0), call.output, root), x),)
+
+
+def root(x: Array) -> Array:
+    """The square root of float32 values, of negative ones 0."""
+    return np.sqrt(np.maximum(x, np.float32(0)))
 
 
 def bound(call: Call[Attrs]) -> float:
@@ -33,7 +40,7 @@ OP = Op(
     infer=same_as_input,
     real=real,
     reference=reference,
-    constraints=(int8_in_out,),
+    constraints=(int8_or_float32,),
     bound=bound,
     pointwise=always_pointwise,
 )
