@@ -117,6 +117,7 @@ def laid_out(graph: Graph, target: Target, optimize: Optimize) -> tuple[Graph, P
 
 def _source(model: str | Path | Graph) -> tuple[Graph, ModelInfo]:
     if isinstance(model, Graph):
+        check_graph(model)
         return model, ModelInfo(model.name, "graph", hashlib.sha256(store.dumps(model)).hexdigest())
     path = Path(model)
     graph = load(path)
