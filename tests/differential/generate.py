@@ -112,14 +112,15 @@ def rearrange(rng: Rng, x: tf.Tensor) -> tf.Tensor:
     choices = [
         lambda: tf.transpose(x, [0, *rng.permutation([1, 2, 3])]),
         lambda: tf.reshape(x, [1, w, h, c]),
-        lambda: tf.space_to_depth(x, 2) if h % 2 == 0 and w % 2 == 0 else tf.nn.depth_to_space(tf.concat([x] * 4, 3), 2),
+        lambda: tf.space_to_depth(x, 2) if h % 2 + w % 2 == 0 else tf.nn.depth_to_space(tf.concat([x] * 4, 3), 2),
         lambda: x[:, :: int(rng.integers(1, 3)), :: int(rng.integers(1, 3)), :],
         lambda: tf.slice(x, [0, 0, 0, 0], [1, max(1, h - 1), w, max(1, c - 1)]),
         lambda: tf.add_n(tf.split(x, [1, h - 1], 1)[:1]) if h > 1 else x,
         lambda: tf.stack(tf.unstack(x, axis=3)[::-1], axis=3),
         lambda: tf.gather(x, [int(v) for v in rng.integers(0, h, 3)], axis=1),
         lambda: tf.squeeze(tf.expand_dims(x, 0), 0),
-        lambda: tf.space_to_batch(x, [2, 2], [[0, h % 2], [0, w % 2]])[:1],
+        # no padding: TFLM leaves it uninitialised
+        lambda: tf.space_to_batch(x, [1 + (h % 2 == 0), 1 + (w % 2 == 0)], [[0, 0], [0, 0]])[:1],
     ]
     return choices[rng.integers(len(choices))]()
 
@@ -190,9 +191,12 @@ def convert(seed: int) -> bytes:
 
 
 def refusal(data: bytes) -> str:
-    """Why a network proves nothing: it has no operator, or TFLM does not run it. Empty if it is good."""
-    if not tflite.operators(Path("network.tflite"), data):
+    """Why a network proves nothing: no operator, or TFLM gets it wrong or does not run it. Empty if it is good."""
+    graph = tflite.read(Path("network.tflite"), data)
+    if not graph.nodes:
         return "has no operator"
+    if any(n.op == "RELU6" and graph.types[n.inputs[0]].quant != graph.types[n.outputs[0]].quant for n in graph.nodes):
+        return "TFLM's RELU6 ignores the output's scale"
     try:
         runtime.Interpreter.from_bytes(data, arena_size=1 << 22).invoke()
     except (RuntimeError, ValueError) as error:

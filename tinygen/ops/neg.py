@@ -1,4 +1,4 @@
-"""NEG: -x. int8: correctly rounded, halves away from zero (TFLM has none, LiteRT's ignores scales); float32 folds away."""
+"""NEG: -x. int8: rounded halves away from zero (TFLM has none, LiteRT's ignores the scales); float32 folds away."""
 
 from __future__ import annotations
 

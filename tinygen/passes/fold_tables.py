@@ -48,13 +48,14 @@ def longest_chain(graph: Graph, last: Node) -> list[Node]:
 
 
 def _backwards(graph: Graph, last: Node) -> Iterator[Node]:
-    """`last` and the functions of one value before it that nothing else reads, the nearest first."""
+    """`last` and the functions of one value before it, the nearest first, up to an int8 tensor that others read too."""
     node: Node | None = last
     while node is not None and _is_function(graph, node):
         yield node
         (source,) = variable_inputs(graph, node)
-        alone = len(graph.consumers(source)) == 1 and not graph.is_output(source)
-        node = graph.producer(source) if alone else None
+        shared = len(graph.consumers(source)) > 1 or graph.is_output(source)
+        # a shared int8 tensor is there anyway; a float one may be nobody's once all its readers are tables
+        node = None if shared and graph.types[source].dtype is DType.INT8 else graph.producer(source)
 
 
 def _is_function(graph: Graph, node: Node) -> bool:
@@ -71,7 +72,10 @@ def _composed(graph: Graph, chain: list[Node]) -> Graph:
     node = replace(last, op="LOOKUP", inputs=(source, name), attrs=Attrs())
     types = {**graph.types, name: TensorType((256,), DType.INT8, graph.types[last.outputs[0]].quant)}
     constants = {**graph.constants, name: _table(graph, chain)}
-    nodes = [node if n is last else n for n in graph.nodes if n is last or n not in chain]
+    nodes = [node if n is last else n for n in graph.nodes]
+    for inner in reversed(chain[:-1]):
+        if not graph.is_output(inner.outputs[0]) and not any(inner.outputs[0] in n.inputs for n in nodes):
+            nodes.remove(inner)
     return graph.with_nodes(nodes, types=types, constants=constants)
 
 
