@@ -183,7 +183,8 @@ def test_a_malformed_model(tmp_path: Path) -> None:
     path.write_bytes(DIGITS.read_bytes()[:2000])
     for command in ("build", "inspect"):
         extra = ["--out", out] if command == "build" else []
-        assert "cut.tflite: not a valid TFLite file" in refused(command, path, *extra, code=3)
+        sentence = refused(command, path, *extra, code=3)
+        assert sentence.startswith("error: cut.tflite: ") and "export the model again" in sentence
     path.write_bytes(b"what is this?")
     assert "cut.tflite: the file is not a TFLite model" in refused("build", path, "--out", out, code=3)
     assert not out.exists()
@@ -295,9 +296,9 @@ def test_new_folders_are_made_with_ordinary_permissions(model: Path, tmp_path: P
 def test_verify(built: Path) -> None:
     result = tinygen("verify", built)
     host, qemu = result.stdout.splitlines()
-    assert host == "host: EQUAL: 44 output bytes of 11 input sets" and result.stderr == ""
+    assert host == "host: EQUAL: 231 bytes of every layer's output for 11 input sets" and result.stderr == ""
     assert re.fullmatch(
-        r"qemu-mps2-an386: EQUAL: 44 output bytes of 11 input sets; [\d,]+ instructions per inference; "
+        r"qemu-mps2-an386: EQUAL: 44 bytes of output for 11 input sets; [\d,]+ instructions per inference; "
         r"\d+ bytes of stack used",
         qemu,
     )
@@ -308,7 +309,7 @@ def test_verify_options(built: Path, tmp_path: Path) -> None:
     assert found["equal"] and [(r["where"], r["vectors"]) for r in found["runs"]] == [("host", 5)]
     np.savez(tmp_path / "x.npz", x=np.zeros((3, 6), np.int8))
     result = tinygen("verify", built, "--on", "qemu", "--inputs", tmp_path / "x.npz")
-    assert "EQUAL: 12 output bytes of 3 input sets" in result.stdout and "host" not in result.stdout
+    assert "EQUAL: 12 bytes of output for 3 input sets" in result.stdout and "host" not in result.stdout
 
 
 def test_verify_elsewhere_without_the_model(model: Path, built: Path, tmp_path: Path) -> None:

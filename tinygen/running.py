@@ -20,6 +20,7 @@ from tinygen.ops.limits import check_graph
 from tinygen.target import Target, load_target
 from tinygen.verify.build_dir import read_build
 from tinygen.verify.check import Verification, check_on
+from tinygen.verify.harness import check_vectors
 from tinygen.verify.host import run_host
 from tinygen.verify.qemu import run_qemu
 from tinygen.verify.vectors import load_vectors, make_vectors
@@ -100,8 +101,11 @@ def run_on(folder: str | Path, inputs: Sequence[Sequence[Array]], on: str = "hos
 
     `on` is ``reference`` (numpy), ``host`` or ``qemu``. Shapes and dtypes are the model's own (see `read_report`).
     """
+    if on not in ("reference", "host", "qemu"):
+        raise UsageError(f"on '{on}': expected reference, host or qemu")
     made = read_build(folder)
     if on == "reference":
+        check_vectors(made, inputs)
         graph = read_graph(folder)
         return tuple(reference.run(graph, values) for values in inputs)
     (machine,) = machines(made.report["target"]["name"], on)

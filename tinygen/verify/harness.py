@@ -108,14 +108,20 @@ def compile_all(
 
 
 def write_inputs(build: BuildDir, vectors: Sequence[Sequence[Array]], folder: Path) -> None:
-    """Write ``in.bin``; `UsageError` if a vector does not hold the model's inputs, in order, with shape and dtype."""
-    if not vectors:
-        raise UsageError("there are no input sets to run: give at least one")
+    """Write ``in.bin``; raises as `check_vectors` does."""
+    check_vectors(build, vectors)
     with (folder / "in.bin").open("wb") as file:
-        for number, vector in enumerate(vectors):
-            _check_vector(build, number, vector)
+        for vector in vectors:
             for array in vector:
                 file.write(_little(array.dtype, array).tobytes())
+
+
+def check_vectors(build: BuildDir, vectors: Sequence[Sequence[Array]]) -> None:
+    """Raise `UsageError` unless each vector, at least one, holds the model's inputs in order, with shape and dtype."""
+    if not vectors:
+        raise UsageError("there are no input sets to run: give at least one")
+    for number, vector in enumerate(vectors):
+        _check_vector(build, number, vector)
 
 
 def _check_vector(build: BuildDir, number: int, vector: Sequence[Array]) -> None:
