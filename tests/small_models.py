@@ -42,8 +42,19 @@ def two_inputs() -> bytes:
 
 
 def float_add() -> bytes:
-    """A float model, which is not supported."""
+    """A float model."""
     b = ModelBuilder()
     x, y = b.tensor((1, 4), "float32", name="x"), b.tensor((1, 4), "float32", name="sum")
     b.op("ADD", [x, x], [y], "AddOptions")
     return b.finish([x], [y])
+
+
+def float_inside() -> bytes:
+    """A model that computes in float between int8 tensors, which is not supported."""
+    b = ModelBuilder()
+    x, z = b.tensor((1, 4), *Q, name="x"), b.tensor((1, 4), *Q, name="z")
+    real, y = b.tensor((1, 4), "float32", name="real"), b.tensor((1, 4), "float32", name="sum")
+    b.op("DEQUANTIZE", [x], [real])
+    b.op("ADD", [real, real], [y], "AddOptions")
+    b.op("QUANTIZE", [y], [z])
+    return b.finish([x], [z])

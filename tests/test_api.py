@@ -107,10 +107,10 @@ def test_refusals(tmp_path: Path, model: Path) -> None:
 
 
 def test_a_graph_is_checked_as_a_file_is(tmp_path: Path) -> None:
-    graph = load(small_models.float_add())
+    graph = load(small_models.float_inside())
     with pytest.raises(UnsupportedError, match=r"node 'sum' \(ADD\)"):
         tinygen.build(graph)
-    (tmp_path / "floats.tflite").write_bytes(small_models.float_add())
+    (tmp_path / "floats.tflite").write_bytes(small_models.float_inside())
     with pytest.raises(UnsupportedError, match=r"floats\.tflite: node 'sum' \(ADD\)"):
         tinygen.load(tmp_path / "floats.tflite")
 

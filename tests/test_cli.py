@@ -192,7 +192,7 @@ def test_a_malformed_model(tmp_path: Path) -> None:
 
 def test_an_unsupported_model(tmp_path: Path) -> None:
     path = tmp_path / "floats.tflite"
-    path.write_bytes(small_models.float_add())
+    path.write_bytes(small_models.float_inside())
     sentence = refused("build", path, "--out", tmp_path / "out", code=4)
     assert "floats.tflite: node 'sum' (ADD): Both inputs and the output must be int8" in sentence
     assert not (tmp_path / "out").exists()
@@ -464,7 +464,7 @@ def test_inspect_what_is_unsupported(tmp_path: Path) -> None:
     b.op("SQUARE", [y], [z])
     for name, data, operators, reason in (
         ("operator", b.finish([x], [z]), {"ELU": 1, "SQUARE": 1}, "operators not supported: SQUARE"),
-        ("types", small_models.float_add(), {"ADD": 1}, "node 'sum' (ADD): Both inputs"),
+        ("types", small_models.float_inside(), {"DEQUANTIZE": 1, "ADD": 1, "QUANTIZE": 1}, "node 'sum' (ADD): Both inputs"),
     ):
         path = tmp_path / f"{name}.tflite"
         path.write_bytes(data)

@@ -18,6 +18,7 @@ from tinygen.errors import TinygenError
 from tinygen.inspection import inspect
 from tinygen.ir.types import Array
 from tinygen.lower import Optimize
+from tinygen.ops.limits import is_float
 from tinygen.verify.build_dir import BuildDir, read_build
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +52,8 @@ def reason_not_covered(name: str) -> str | None:
         found = inspect(path_of(name))
     except TinygenError as error:
         return str(error)
+    if found.graph is not None and is_float(found.graph) and not found.problems:
+        return "a float model: needs --calibration"
     return found.problems[0] if found.problems else None
 
 

@@ -21,7 +21,7 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.program import Program
 from tinygen.lower import Optimize, lower
 from tinygen.measure import measure
-from tinygen.ops.limits import check_graph
+from tinygen.ops.limits import check_model, is_float
 from tinygen.passes import LOSSLESS, run_passes
 from tinygen.plan.arena import Plan, plan
 from tinygen.plan.budget import Budget, check_budget
@@ -63,7 +63,7 @@ def load(path: str | Path) -> Graph:
     """
     graph = frontends.load(Path(path))
     try:
-        check_graph(graph)
+        check_model(graph)
     except TinygenError as error:
         raise type(error)(f"{Path(path).name}: {error}") from error
     return graph
@@ -87,6 +87,8 @@ def build(
         raise UsageError(f"optimize '{optimize}': expected one of {', '.join(get_args(Optimize))}")
     goal = load_target(target) if isinstance(target, str) else target
     graph, info = _source(model)
+    if is_float(graph):
+        raise UsageError(f"{info.file} is a float model: pass calibration data with --calibration")
     graph = _renamed(graph, symbol(name if name is not None else graph.name, given=name is not None))
     graph, outcomes = run_passes(graph, LOSSLESS)
     graph, program, layout = laid_out(graph, goal, optimize)
@@ -117,7 +119,7 @@ def laid_out(graph: Graph, target: Target, optimize: Optimize) -> tuple[Graph, P
 
 def _source(model: str | Path | Graph) -> tuple[Graph, ModelInfo]:
     if isinstance(model, Graph):
-        check_graph(model)
+        check_model(model)
         return model, ModelInfo(model.name, "graph", hashlib.sha256(store.dumps(model)).hexdigest())
     path = Path(model)
     graph = load(path)

@@ -12,7 +12,7 @@ from tinygen.errors import UnsupportedError
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import TensorType
 from tinygen.ops import problems_of
-from tinygen.ops.limits import check_graph
+from tinygen.ops.limits import check_model, is_float
 from tinygen.passes.base import constant_bytes, macs
 
 
@@ -31,6 +31,8 @@ class Inspection:
         lines = [f"{self.file}: {len(self.operators)} operators: {counted}"]
         if self.graph is not None:
             lines += self._tensor_lines(self.graph)
+            if is_float(self.graph):
+                lines.append("float model: needs --calibration")
         if not self.problems:
             return [*lines, "every operator is supported"]
         return [*lines, f"{len(self.problems)} problem(s):", *(f"  {p}" for p in self.problems)]
@@ -70,14 +72,14 @@ def inspect(path: Path) -> Inspection:
         graph = frontends.load(path)
     except UnsupportedError as error:
         return Inspection(path.name, operators, None, (str(error),))
-    problems = tuple(sentence for _, sentence in problems_of(graph))
+    problems = tuple(sentence for _, sentence in problems_of(graph, is_float(graph)))
     return Inspection(path.name, operators, graph, problems or _whole(graph))
 
 
 def _whole(graph: Graph) -> tuple[str, ...]:
     """What is wrong with a graph whose nodes are all right."""
     try:
-        check_graph(graph)
+        check_model(graph)
     except UnsupportedError as error:
         return (str(error),)
     return ()

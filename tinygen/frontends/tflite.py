@@ -13,6 +13,7 @@ import numpy as np
 import tflite
 
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
+from tinygen.frontends.hybrid import as_float
 from tinygen.frontends.tflite_options import read_attrs
 from tinygen.ir.graph import ABSENT, Graph, Node
 from tinygen.ir.types import Array, DType, Quant, TensorType
@@ -106,14 +107,15 @@ class _Reader:
         self._refuse_what_no_graph_expresses(operators)
         self.names = list(self._tensor_names())
         self.types = dict(zip(self.names, self._tensor_types(), strict=True))
-        return Graph(
+        graph = Graph(
             name=name,
             inputs=self._ports("inputs", self.subgraph.InputsAsNumpy()),
             outputs=self._ports("outputs", self.subgraph.OutputsAsNumpy()),
             nodes=tuple(self._node(operator) for operator in operators),
             types=self.types,
             constants=dict(self._constants()),
-        ).pruned()
+        )
+        return as_float(graph.pruned())
 
     def _refuse_what_no_graph_expresses(self, operators: list[Any]) -> None:
         unknown = sorted({name for name in map(self.op_name, operators) if name not in all_ops()})

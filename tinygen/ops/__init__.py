@@ -11,8 +11,9 @@ from tinygen.errors import ModelError, UnsupportedError
 from tinygen.ir.graph import Graph, Node
 from tinygen.ops.base import Activation, Call, Op, call_of
 from tinygen.ops.hints import type_hint
+from tinygen.ops.supposed import as_int8, is_float
 
-__all__ = ["Activation", "Call", "Op", "all_ops", "call_of", "check_node", "op_of", "problems_of"]
+__all__ = ["Activation", "Call", "Op", "all_ops", "call_of", "check_float_node", "check_node", "op_of", "problems_of"]
 
 
 @cache
@@ -34,12 +35,12 @@ def op_of(node: Node) -> Op[Any]:
     return op
 
 
-def problems_of(graph: Graph) -> list[tuple[Node, str]]:
-    """Each node that cannot be compiled, with the sentence that says why."""
-    found = []
+def problems_of(graph: Graph, in_float: bool = False) -> list[tuple[Node, str]]:
+    """Each node that cannot be compiled (`in_float`: after quantization), with the sentence that says why."""
+    found, check = [], check_float_node if in_float else check_node
     for node in graph.nodes:
         try:
-            check_node(graph, node)
+            check(graph, node)
         except (ModelError, UnsupportedError) as error:
             found.append((node, str(error)))
     return found
@@ -47,9 +48,25 @@ def problems_of(graph: Graph) -> list[tuple[Node, str]]:
 
 def check_node(graph: Graph, node: Node) -> None:
     """Raise unless `node` meets its operator's constraints and its declared output types match the inferred ones."""
+    call = call_of(graph, node)
+    _check(node, call, call)
+
+
+def check_float_node(graph: Graph, node: Node) -> None:
+    """Raise unless `node`, in float32, has the shapes and attributes of a node that can be compiled in int8."""
     op, call = op_of(node), call_of(graph, node)
     try:
-        problems = op.problems(call)
+        quantized = as_int8(op, call) if is_float(call) else call
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise ModelError(f"node '{node.name}' ({node.op}) is malformed: {error}") from error
+    _check(node, call, quantized)
+
+
+def _check(node: Node, call: Call[Any], quantized: Call[Any]) -> None:
+    """Raise unless `quantized` meets the constraints and `call` declares the output types that follow."""
+    op = op_of(node)
+    try:
+        problems = op.problems(quantized)
         inferred = tuple(op.infer(call)) if not problems else ()
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         # a file can contradict itself in more ways than constraints can list

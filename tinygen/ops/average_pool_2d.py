@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinygen.ir.types import Array, Real
-from tinygen.ops.base import Call, Op, given
+from tinygen.ops.base import SAME, Call, Op, given
 from tinygen.ops.binary import LIMIT_NOISE
 from tinygen.ops.numerics import activation_range, clamp
 from tinygen.ops.pooling import (
@@ -46,5 +46,6 @@ OP = Op(
     real=real,
     reference=reference,
     constraints=(four_dimensions, int8_in_out, same_scale, touches_input, sums_fit),
+    quantize=SAME,
     bound=bound,
 )

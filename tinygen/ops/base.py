@@ -86,6 +86,42 @@ def call_of(graph: Any, node: Node) -> Call[Any]:
     )
 
 
+@dataclass(frozen=True)
+class Calibrated:
+    """Scale and zero point follow from the values that the output takes on calibration data."""
+
+
+@dataclass(frozen=True)
+class SameAs:
+    """The output has the scale and zero point of the float inputs, which all have to share one."""
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Scale and zero point are part of the operator's definition (TFLite's 8-bit quantization specification)."""
+
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class QuantRule:
+    """How a float node becomes an int8 one.
+
+    `output` says where the scale of float outputs comes from. Constant `weights` (a node input) become symmetric int8
+    with one scale for each index along axis `channel`; a constant `bias` becomes int32 with the scale of input times
+    weights. All other float inputs are int8 with one scale; inputs of other types (axes, indices, shapes) stay.
+    """
+
+    output: Calibrated | SameAs | Fixed = Calibrated()
+    weights: int | None = None
+    channel: int = 0
+    bias: int | None = None
+
+
+#: Moves, selections and means of values: whatever goes in comes out in the same scale.
+SAME = QuantRule(SameAs())
+
 #: A condition on a node. Its docstring is the sentence shown to the user and printed in docs/operators.md.
 Constraint = Callable[[Call[Any]], bool]
 
@@ -116,7 +152,8 @@ class Op(Generic[A]):
       are not quantized (indices, axes) come as float64 too; absent ones as None. Fused activations included; the
       caller clips to the representable range.
     - `reference(call, inputs)` computes the outputs bit for bit as TFLM's reference kernels do, in numpy.
-    - `constraints` say which nodes are supported; checked before anything else is called.
+    - `constraints` say which int8 nodes are supported; checked before anything else is called.
+    - `quantize` says how a float node of this kind becomes such a node.
     - `macs(call)` counts multiply-accumulates.
     - `bound(call)` is how far `reference` may lie from `real`, in steps of the output.
     - `pointwise(call)` tells that each output element depends on one element of the only run-time input, the same way
@@ -130,6 +167,7 @@ class Op(Generic[A]):
     real: Callable[[Call[A], Sequence[Real | None]], Sequence[Real]]
     reference: Callable[[Call[A], Sequence[Array | None]], Sequence[Array]]
     constraints: tuple[Constraint, ...] = ()
+    quantize: QuantRule = QuantRule()
     macs: Callable[[Call[A]], int] = no_macs
     bound: Callable[[Call[A]], float] = half_step
     pointwise: Callable[[Call[A]], bool] = never

@@ -7,7 +7,7 @@ from typing import Any
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array
-from tinygen.ops.base import Call, Op, Signature, given
+from tinygen.ops.base import SAME, Call, Op, Signature, given
 from tinygen.ops.movement import constant_parameters, exact
 from tinygen.ops.rules import same_quant
 from tinygen.ops.space_to_batch_nd import block_of, edges, image, positive_block, three_or_four_dimensions
@@ -45,5 +45,6 @@ OP = Op(
     real=joined,
     reference=joined,
     constraints=(constant_parameters, same_quant, three_or_four_dimensions, positive_block, whole_blocks),
+    quantize=SAME,
     bound=exact,
 )

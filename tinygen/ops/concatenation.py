@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array
-from tinygen.ops.base import Activation, Call, Op, Signature
+from tinygen.ops.base import SAME, Activation, Call, Op, Signature
 from tinygen.ops.movement import alike, exact, normal_axis, required
 
 
@@ -60,5 +60,6 @@ OP = Op(
     real=concatenate,
     reference=concatenate,
     constraints=(no_activation, alike, shapes_fit),
+    quantize=SAME,
     bound=exact,
 )

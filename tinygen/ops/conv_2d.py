@@ -26,6 +26,7 @@ from tinygen.ops.convolution import (
     int32_bias,
     real_taps,
     requantize,
+    rule_of,
     scales_by_channel,
     sums_fit,
     symmetric_weights,
@@ -96,6 +97,7 @@ OP = Op(
         window_fits,
         sums_fit,
     ),
+    quantize=rule_of("CONV_2D"),
     macs=macs,
     bound=bound,
 )

@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, DType, Real, TensorType
-from tinygen.ops.base import Activation, Call, given
+from tinygen.ops.base import Activation, Call, QuantRule, given
 from tinygen.ops.numerics import activation_range, clamp, multiply_by_quantized_multiplier, quantize_multiplier
 from tinygen.ops.shapes import window_output
 
@@ -50,6 +50,12 @@ OPERANDS = {
     "FULLY_CONNECTED": Operands(),
     "BATCH_MATMUL": Operands(),
 }
+
+
+def rule_of(op: str) -> QuantRule:
+    """How a float node `op` becomes an int8 one."""
+    where = OPERANDS[op]
+    return QuantRule(weights=where.weights, channel=where.channel, bias=where.bias)
 
 
 def input_of(call: Call[Any]) -> TensorType:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array
-from tinygen.ops.base import Call, Op, Signature, given
+from tinygen.ops.base import SAME, Call, Op, Signature, given
 from tinygen.ops.movement import exact, four_dimensions
 from tinygen.ops.rules import same_quant
 
@@ -44,5 +44,6 @@ OP = Op(
     real=spread,
     reference=spread,
     constraints=(same_quant, four_dimensions, whole_blocks),
+    quantize=SAME,
     bound=exact,
 )

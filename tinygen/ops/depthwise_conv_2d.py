@@ -26,6 +26,7 @@ from tinygen.ops.convolution import (
     int32_bias,
     real_taps,
     requantize,
+    rule_of,
     scales_by_channel,
     sums_fit,
     symmetric_weights,
@@ -83,6 +84,7 @@ OP = Op(
         window_fits,
         sums_fit,
     ),
+    quantize=rule_of("DEPTHWISE_CONV_2D"),
     macs=macs,
     bound=bound,
 )

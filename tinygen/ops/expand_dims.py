@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array
-from tinygen.ops.base import Call, Op, Signature, given
+from tinygen.ops.base import SAME, Call, Op, Signature, given
 from tinygen.ops.movement import constant_parameters, exact, normal_axis, scalar
 from tinygen.ops.rules import same_quant
 
@@ -35,6 +35,7 @@ OP = Op(
     real=expand,
     reference=expand,
     constraints=(constant_parameters, same_quant),
+    quantize=SAME,
     bound=exact,
     view=True,
 )

@@ -24,6 +24,7 @@ from tinygen.ops.convolution import (
     int8_tensors,
     int32_bias,
     requantize,
+    rule_of,
     scales_by_channel,
     symmetric_weights,
 )
@@ -113,6 +114,7 @@ OP = Op(
         bias_with_constant_weights,
         sums_fit,
     ),
+    quantize=rule_of("FULLY_CONNECTED"),
     macs=macs,
     bound=bound,
 )

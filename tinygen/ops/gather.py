@@ -14,7 +14,7 @@ import numpy as np
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, DType
-from tinygen.ops.base import Call, Op, Signature, given
+from tinygen.ops.base import SAME, Call, Op, Signature, given
 from tinygen.ops.movement import exact, normal_axis
 from tinygen.ops.rules import same_quant
 
@@ -77,5 +77,6 @@ OP = Op(
     real=gather,
     reference=gather,
     constraints=(int32_indices, same_quant, batches_fit, indices_inside),
+    quantize=SAME,
     bound=exact,
 )

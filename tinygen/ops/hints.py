@@ -9,11 +9,10 @@ from tinygen.ops.base import Call
 
 _FULL = "convert it again with full-integer (int8) post-training quantization"
 _HINTS = {
-    DType.FLOAT32: f"float models are not supported yet: {_FULL}",
+    DType.FLOAT32: f"a float layer inside a quantized model is not supported: {_FULL}",
     DType.UINT8: f"the uint8 quantization of before 2020 is not supported: {_FULL}",
     DType.INT16: f"int16 activations (16x8) are not supported yet: {_FULL}",
 }
-_HYBRID = f"int8 weights under float activations (dynamic-range quantization) are not supported: {_FULL}"
 
 
 def type_hint(call: Call[Any]) -> str:
@@ -23,6 +22,4 @@ def type_hint(call: Call[Any]) -> str:
     if len(types) != 1:
         return ""
     (kind,) = types
-    if kind is DType.FLOAT32 and any(v is not None and v.dtype == "int8" for v in call.constants):
-        return _HYBRID
     return _HINTS.get(kind, "")

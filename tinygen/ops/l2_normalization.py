@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, Real
-from tinygen.ops.base import Activation, Call, Op, given
+from tinygen.ops.base import Activation, Call, Fixed, Op, QuantRule, given
 from tinygen.ops.fixedpoint import inverse_sqrt
 from tinygen.ops.numerics import clamp, multiply_by_quantized_multiplier
 from tinygen.ops.rules import int8_in_out, same_as_input
@@ -69,5 +69,6 @@ OP = Op(
     real=real,
     reference=reference,
     constraints=(int8_in_out, has_rows, output_in_one, no_activation),
+    quantize=QuantRule(Fixed(1 / 128, 0)),
     bound=bound,
 )

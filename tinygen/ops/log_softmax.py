@@ -15,7 +15,7 @@ import numpy as np
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, DType, Real
 from tinygen.ops import float_math
-from tinygen.ops.base import Call, Op, given
+from tinygen.ops.base import Call, Fixed, Op, QuantRule, given
 from tinygen.ops.fixedpoint import log_of_at_least_one, scaled_input
 from tinygen.ops.numerics import (
     INT32_MIN,
@@ -102,5 +102,6 @@ OP = Op(
     real=real,
     reference=reference,
     constraints=(int8_or_float, has_rows, output_of_logarithms, resolvable),
+    quantize=QuantRule(Fixed(16 / 256, 127)),
     bound=bound,
 )

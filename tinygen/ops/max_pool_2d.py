@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinygen.ir.types import Array, Real
-from tinygen.ops.base import Activation, Call, Op, given
+from tinygen.ops.base import SAME, Activation, Call, Op, given
 from tinygen.ops.binary import LIMIT_NOISE
 from tinygen.ops.numerics import activation_range, clamp
 from tinygen.ops.pooling import PoolAttrs, four_dimensions, infer, pooled, same_scale, scale_noise, touches_input
@@ -36,5 +36,6 @@ OP = Op(
     real=real,
     reference=reference,
     constraints=(four_dimensions, int8_in_out, same_scale, touches_input),
+    quantize=SAME,
     bound=bound,
 )

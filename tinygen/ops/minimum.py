@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, Real
-from tinygen.ops.base import Call, Op, given
+from tinygen.ops.base import SAME, Call, Op, given
 from tinygen.ops.binary import exact, infer, int8_or_plain_int32, one_quant, pointwise, two_inputs
 from tinygen.ops.shapes import broadcastable
 
@@ -28,6 +28,7 @@ OP = Op(
     real=real,
     reference=reference,
     constraints=(two_inputs, int8_or_plain_int32, one_quant, broadcastable),
+    quantize=SAME,
     bound=exact,
     pointwise=pointwise,
 )

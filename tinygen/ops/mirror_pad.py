@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array
-from tinygen.ops.base import Call, Op, given
+from tinygen.ops.base import SAME, Call, Op, given
 from tinygen.ops.movement import at_most_five_dimensions, constant_parameters, exact
 from tinygen.ops.pad import infer, paddings
 from tinygen.ops.rules import same_quant
@@ -49,5 +49,6 @@ OP = Op(
     real=mirror,
     reference=mirror,
     constraints=(constant_parameters, same_quant, at_most_five_dimensions, within_the_input),
+    quantize=SAME,
     bound=exact,
 )

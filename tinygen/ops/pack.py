@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array
-from tinygen.ops.base import Call, Op, Signature
+from tinygen.ops.base import SAME, Call, Op, Signature
 from tinygen.ops.movement import alike, exact, normal_axis, required
 
 
@@ -53,5 +53,6 @@ OP = Op(
     real=pack,
     reference=pack,
     constraints=(count_agrees, alike, one_shape),
+    quantize=SAME,
     bound=exact,
 )

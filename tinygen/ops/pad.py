@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, Real
-from tinygen.ops.base import Call, Op, Signature, given
+from tinygen.ops.base import SAME, Call, Op, Signature, given
 from tinygen.ops.movement import (
     at_most_five_dimensions,
     constant_parameters,
@@ -51,5 +51,6 @@ OP = Op(
     real=real,
     reference=reference,
     constraints=(constant_parameters, same_quant, not_per_channel, at_most_five_dimensions, not_negative),
+    quantize=SAME,
     bound=exact,
 )

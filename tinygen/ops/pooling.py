@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir.graph import Attrs
-from tinygen.ir.types import Array, DType
+from tinygen.ir.types import Array
 from tinygen.ops.base import Activation, Call, Signature
 from tinygen.ops.shapes import window_output
 
@@ -65,7 +65,7 @@ def output_size(call: Call[PoolAttrs]) -> tuple[int, int]:
 
 def infer(call: Call[PoolAttrs]) -> Sequence[Signature]:
     batch, _, _, channels = call.input(0).shape
-    return (((batch, *output_size(call), channels), DType.INT8),)
+    return (((batch, *output_size(call), channels), call.input(0).dtype),)
 
 
 def spans(size: int, window: int, stride: int, before: int, count: int) -> list[tuple[int, int]]:

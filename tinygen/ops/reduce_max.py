@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinygen.ir.types import Array, Real
-from tinygen.ops.base import Call, Op, given
+from tinygen.ops.base import SAME, Call, Op, given
 from tinygen.ops.binary import exact
 from tinygen.ops.reduction import ReducerAttrs, axes, constant_axes, infer
 from tinygen.ops.rules import int8_in_out, same_quant
@@ -28,5 +28,6 @@ OP = Op(
     real=real,
     reference=reference,
     constraints=(constant_axes, int8_in_out, same_quant),
+    quantize=SAME,
     bound=exact,
 )

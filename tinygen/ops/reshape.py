@@ -11,7 +11,7 @@ from typing import Any
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array
-from tinygen.ops.base import Call, Op, given
+from tinygen.ops.base import SAME, Call, Op, given
 from tinygen.ops.movement import declared_shape, exact, integers
 from tinygen.ops.rules import same_dtype, same_quant
 
@@ -44,6 +44,7 @@ OP = Op(
     real=reshape,
     reference=reshape,
     constraints=(same_elements, same_dtype, same_quant, shape_agrees),
+    quantize=SAME,
     bound=exact,
     view=True,
 )

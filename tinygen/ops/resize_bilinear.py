@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, DType, Real
-from tinygen.ops.base import Call, Op, Signature, given
+from tinygen.ops.base import SAME, Call, Op, Signature, given
 from tinygen.ops.numerics import clamp
 from tinygen.ops.rules import int8_in_out, same_quant
 
@@ -143,5 +143,6 @@ OP = Op(
     real=real,
     reference=reference,
     constraints=(four_dimensions, int8_in_out, same_quant, constant_size, one_convention, modest_input, stays_inside),
+    quantize=SAME,
     bound=bound,
 )

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array
-from tinygen.ops.base import Call, Op, Signature, given
+from tinygen.ops.base import SAME, Call, Op, Signature, given
 from tinygen.ops.movement import constant_parameters, exact, four_dimensions, integers
 from tinygen.ops.numerics import round_half_away
 from tinygen.ops.rules import same_quant
@@ -69,5 +69,6 @@ OP = Op(
     real=resize,
     reference=resize,
     constraints=(constant_parameters, same_quant, four_dimensions, height_and_width),
+    quantize=SAME,
     bound=exact,
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array
-from tinygen.ops.base import Call, Op, Signature, given
+from tinygen.ops.base import SAME, Call, Op, Signature, given
 from tinygen.ops.movement import at_most_six_dimensions, constant_parameters, exact, integers
 from tinygen.ops.rules import same_quant
 
@@ -45,5 +45,6 @@ OP = Op(
     real=cut,
     reference=cut,
     constraints=(constant_parameters, same_quant, at_most_six_dimensions, one_for_each, inside),
+    quantize=SAME,
     bound=exact,
 )

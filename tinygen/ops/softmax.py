@@ -14,7 +14,7 @@ import numpy as np
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, Real
-from tinygen.ops.base import Call, Op, given
+from tinygen.ops.base import Call, Fixed, Op, QuantRule, given
 from tinygen.ops.fixedpoint import exp_on_negative_values, reciprocal, scaled_input
 from tinygen.ops.numerics import (
     multiply_by_quantized_multiplier,
@@ -87,5 +87,6 @@ OP = Op(
     real=real,
     reference=reference,
     constraints=(int8_in_out, has_rows, output_of_probabilities, resolvable),
+    quantize=QuantRule(Fixed(1 / 256, -128)),
     bound=bound,
 )

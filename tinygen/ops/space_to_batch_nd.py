@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, Real
-from tinygen.ops.base import Call, Op, Signature, given
+from tinygen.ops.base import SAME, Call, Op, Signature, given
 from tinygen.ops.movement import constant_parameters, exact, integers, not_per_channel, pairs, zero_of
 from tinygen.ops.rules import same_quant
 
@@ -93,5 +93,6 @@ OP = Op(
         positive_block,
         whole_blocks,
     ),
+    quantize=SAME,
     bound=exact,
 )

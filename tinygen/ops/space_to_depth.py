@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygen.ir.types import Array
-from tinygen.ops.base import Call, Op, Signature, given
+from tinygen.ops.base import SAME, Call, Op, Signature, given
 from tinygen.ops.depth_to_space import BlockAttrs
 from tinygen.ops.movement import exact, four_dimensions
 from tinygen.ops.rules import same_quant
@@ -36,5 +36,6 @@ OP = Op(
     real=gather,
     reference=gather,
     constraints=(same_quant, four_dimensions, whole_blocks),
+    quantize=SAME,
     bound=exact,
 )

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array
-from tinygen.ops.base import Call, Op, Signature, given
+from tinygen.ops.base import SAME, Call, Op, Signature, given
 from tinygen.ops.movement import exact, normal_axis, scalar
 
 
@@ -60,5 +60,6 @@ OP = Op(
     real=split,
     reference=split,
     constraints=(constant_axis, same_type, equal_parts),
+    quantize=SAME,
     bound=exact,
 )

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array
-from tinygen.ops.base import Call, Op, Signature, given
+from tinygen.ops.base import SAME, Call, Op, Signature, given
 from tinygen.ops.movement import constant_parameters, exact, integers, normal_axis, scalar
 from tinygen.ops.rules import same_quant
 
@@ -63,5 +63,6 @@ OP = Op(
     real=split,
     reference=split,
     constraints=(constant_parameters, same_quant, count_agrees, sizes_fit),
+    quantize=SAME,
     bound=exact,
 )

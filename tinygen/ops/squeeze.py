@@ -8,7 +8,7 @@ from typing import Any
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array
-from tinygen.ops.base import Call, Op, Signature, given
+from tinygen.ops.base import SAME, Call, Op, Signature, given
 from tinygen.ops.movement import exact, normal_axis
 from tinygen.ops.rules import same_quant
 
@@ -48,6 +48,7 @@ OP = Op(
     real=squeeze,
     reference=squeeze,
     constraints=(same_quant, size_one),
+    quantize=SAME,
     bound=exact,
     view=True,
 )

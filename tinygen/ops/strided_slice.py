@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array
-from tinygen.ops.base import Call, Op, Signature, given
+from tinygen.ops.base import SAME, Call, Op, Signature, given
 from tinygen.ops.movement import at_most_six_dimensions, constant_parameters, exact, integers
 from tinygen.ops.rules import same_quant
 
@@ -132,5 +132,6 @@ OP = Op(
         one_ellipsis,
         indices_inside,
     ),
+    quantize=SAME,
     bound=exact,
 )

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, Real
-from tinygen.ops.base import Call, Op, given
+from tinygen.ops.base import Call, Fixed, Op, QuantRule, given
 from tinygen.ops.fixedpoint import scaled_input, tanh
 from tinygen.ops.numerics import clamp, multiply_by_quantized_multiplier, rounding_divide_by_pot
 from tinygen.ops.rules import always_pointwise, int8_in_out, same_as_input
@@ -54,6 +54,7 @@ OP = Op(
     real=real,
     reference=reference,
     constraints=(int8_in_out, output_in_one, resolvable),
+    quantize=QuantRule(Fixed(1 / 128, 0)),
     bound=bound,
     pointwise=always_pointwise,
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array
-from tinygen.ops.base import Call, Op, Signature, given
+from tinygen.ops.base import SAME, Call, Op, Signature, given
 from tinygen.ops.movement import at_most_six_dimensions, constant_parameters, exact, integers
 from tinygen.ops.rules import same_quant
 
@@ -32,5 +32,6 @@ OP = Op(
     real=transpose,
     reference=transpose,
     constraints=(constant_parameters, same_quant, at_most_six_dimensions, permutation),
+    quantize=SAME,
     bound=exact,
 )

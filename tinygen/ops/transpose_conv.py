@@ -26,6 +26,7 @@ from tinygen.ops.convolution import (
     int8_tensors,
     int32_bias,
     requantize,
+    rule_of,
     scales_by_channel,
     sums_fit,
     symmetric_weights,
@@ -102,6 +103,7 @@ OP = Op(
         same_depth,
         sums_fit,
     ),
+    quantize=rule_of("TRANSPOSE_CONV"),
     macs=macs,
     bound=bound,
 )

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array
-from tinygen.ops.base import Call, Op, Signature, given
+from tinygen.ops.base import SAME, Call, Op, Signature, given
 from tinygen.ops.movement import exact, normal_axis
 from tinygen.ops.rules import same_quant
 
@@ -49,5 +49,6 @@ OP = Op(
     real=unpack,
     reference=unpack,
     constraints=(same_quant, count_agrees),
+    quantize=SAME,
     bound=exact,
 )
