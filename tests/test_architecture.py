@@ -19,6 +19,8 @@ ORDER = (
     "resources",
     "target",
     "ir",
+    "preprocessing media",
+    "calibration",
     "ops",
     "reference",
     "frontends passes",
