@@ -24,6 +24,7 @@ ORDER = (
     "ops",
     "reference",
     "frontends passes",
+    "export",
     "kernels",
     "lower",
     "plan",

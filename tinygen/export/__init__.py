@@ -1,0 +1,1 @@
+"""Exporters: Graph → model file, to use a quantized model elsewhere."""
