@@ -2,6 +2,7 @@
 
 Other paddings of convolutions become a PAD node in front, of MAX_POOL_2D a PADV2 with the smallest number; a
 TRANSPOSE_CONV computes the rows and columns that its padding cuts off, too, and a SLICE behind it takes them away.
+int8 convolutions get a bias of zeros where they have none, without which LiteRT (conv.cc) refuses them.
 All of this computes the same bits.
 """
 
@@ -15,13 +16,13 @@ import numpy as np
 
 from tinygen.errors import UnsupportedError
 from tinygen.ir.graph import Graph, Node
-from tinygen.ir.types import Array, DType, TensorType
+from tinygen.ir.types import Array, DType, Quant, TensorType
 from tinygen.ops.shapes import same_padding
 
 VALID = (0, 0, 0, 0)
 
-#: Where operators with a padding keep the tensor that is padded and their weights: inputs by number.
-_DATA = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 0, "AVERAGE_POOL_2D": 0, "MAX_POOL_2D": 0, "TRANSPOSE_CONV": 2}
+#: Operators with a padding.
+_PADDED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D", "TRANSPOSE_CONV"})
 
 
 def is_same(graph: Graph, node: Node) -> bool:
@@ -35,7 +36,7 @@ def is_same(graph: Graph, node: Node) -> bool:
 
 
 def spelled(graph: Graph) -> Graph:
-    """`graph` with SAME and VALID paddings only.
+    """`graph` with SAME and VALID paddings only, and a bias for each int8 convolution.
 
     Raises `UnsupportedError` for a node that has no TFLite form.
     """
@@ -58,8 +59,10 @@ class _Writer:
             raise UnsupportedError(
                 f"LOOKUP '{node.name}' has no TFLite form: export the model before its functions are folded to tables"
             )
+        if node.op in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+            node = self.biased(node)
         attrs: Any = node.attrs
-        if node.op not in _DATA or tuple(attrs.padding) == VALID or is_same(self.graph, node):
+        if node.op not in _PADDED or tuple(attrs.padding) == VALID or is_same(self.graph, node):
             yield node
         elif node.op == "TRANSPOSE_CONV":
             yield from self.cropped(node)
@@ -70,6 +73,18 @@ class _Writer:
             )
         else:
             yield from self.padded(node)
+
+    def biased(self, node: Node) -> Node:
+        """`node` with a bias of zeros if it has none and is quantized."""
+        data, weights = (self.types[name].quant for name in node.inputs[:2])
+        if (len(node.inputs) > 2 and node.inputs[2]) or data is None or weights is None:
+            return node
+        channels = self.types[node.outputs[0]].shape[3]
+        scales = tuple(float(np.float32(data.scale * s)) for s in weights.scales)
+        quant = Quant(scales, (0,) * len(scales), 0 if len(scales) > 1 else None)
+        bias = self.tensor(f"{node.outputs[0]}_bias", TensorType((channels,), DType.INT32, quant))
+        self.constants[bias] = np.zeros(channels, np.int32)
+        return replace(node, inputs=(*node.inputs[:2], bias))
 
     def padded(self, node: Node) -> Iterator[Node]:
         attrs: Any = node.attrs
