@@ -25,6 +25,7 @@ ORDER = (
     "reference",
     "frontends passes",
     "export",
+    "quantize",
     "kernels",
     "lower",
     "plan",

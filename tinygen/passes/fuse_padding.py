@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tinygen.ir.graph import Graph, Node
+from tinygen.ir.types import DType
+from tinygen.ops.movement import zero_of
 from tinygen.passes.base import Keeps, Result, label
 
 _CONVOLUTIONS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D"})
@@ -47,11 +49,11 @@ def unfusable(graph: Graph, pad: Node) -> str:
         return "its amounts are not constant"
     if len(source.shape) != 4 or amounts[0].any() or amounts[3].any():
         return "it pads other dimensions than height and width"
-    if source.quant is None or source.quant != target.quant:
+    if source.quant != target.quant or (source.quant is None and source.dtype is not DType.FLOAT32):
         return "its input and output do not have the same scale and zero point"
     if pad.op == "PADV2":
         value = graph.constants.get(pad.inputs[2])
-        if value is None or int(value.ravel()[0]) != source.quant.zero_point:
+        if value is None or value.ravel()[0] != zero_of(source):
             return "it pads with another value than zero"
     return ""
 

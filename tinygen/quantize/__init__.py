@@ -1,0 +1,43 @@
+"""Post-training quantization: float Graph + samples of its input → int8 Graph with the same meaning, nearly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tinygen.ir.graph import Graph
+from tinygen.ir.types import Array, Quant
+from tinygen.ops.limits import check_float, check_graph
+from tinygen.quantize.assign import assign, with_float_ports
+from tinygen.quantize.calibrate import calibrate, check_samples
+from tinygen.quantize.groups import group
+from tinygen.quantize.options import Options, Quantized
+from tinygen.quantize.prepare import prepare
+from tinygen.quantize.ranges import METHODS, quant_of
+from tinygen.quantize.report import compare
+
+__all__ = ["Options", "Quantized", "quantize"]
+
+#: Samples that the report compares float and int8 on.
+COMPARED = 16
+
+
+def quantize(graph: Graph, samples: Sequence[Sequence[Array]], options: Options | None = None) -> Quantized:
+    """The int8 graph of float `graph`, and a report of what it lost.
+
+    `samples` are input sets as the model gets them (float32 arrays, or integers for integer inputs), in the order and
+    shapes of its inputs. Raises `UnsupportedError` for a model that cannot be compiled in int8, `UsageError` for
+    samples that do not fit it.
+    """
+    settings = options if options is not None else Options()
+    check_float(graph)
+    check_samples(graph, samples)
+    groups = group(prepare(graph))
+    statistics = calibrate(groups, samples)
+    quants = {name: Quant.per_tensor(rule.scale, rule.zero_point) for name, rule in groups.fixed.items()}
+    for name, stats in statistics.items():
+        if name not in quants:
+            quants[name] = quant_of(*METHODS[settings.ranges](stats))
+    made = assign(groups, quants)
+    check_graph(made)
+    report = compare(groups.graph, made, samples[:COMPARED])
+    return Quantized(with_float_ports(made) if settings.float_io else made, report)

@@ -1,0 +1,119 @@
+"""Float graph and a quantization for each group of its tensors → int8 graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from tinygen.ir.graph import Attrs, Graph, Node
+from tinygen.ir.types import Array, DType, Quant, Real, TensorType
+from tinygen.ops import op_of
+from tinygen.ops.base import QuantRule
+from tinygen.ops.convolution import OPERANDS
+from tinygen.passes.rewrite import fresh
+from tinygen.quantize.groups import Groups
+from tinygen.quantize.ranges import quant_of, symmetric_scales
+
+#: Largest bias, in steps: half of int32's range is left for the sum of products.
+MAX_BIAS = 2**29
+
+
+@dataclass
+class _Assigned:
+    """The int8 graph as it grows."""
+
+    types: dict[str, TensorType]
+    constants: dict[str, Array]
+    taken: set[str] = field(default_factory=set)
+
+    def add(self, name: str, value: Array, quant: Quant | None) -> str:
+        """A constant under `name`, or one like it where the name is taken; returns the name."""
+        while name in self.taken:
+            name += "'"
+        self.taken.add(name)
+        self.types[name], self.constants[name] = TensorType(value.shape, DType.of(value), quant), value
+        return name
+
+
+def assign(groups: Groups, quants: Mapping[str, Quant]) -> Graph:
+    """The int8 graph of a grouped float graph; `quants` has the scale and zero point of each group.
+
+    Weights have one symmetric scale for each output channel, biases are int32; integer tensors stay as they are.
+    """
+    graph = groups.graph
+    types = {
+        n: replace(t, dtype=DType.INT8, quant=quants[groups.of[n]])
+        if n in groups.of and n not in graph.constants
+        else t
+        for n, t in graph.types.items()
+    }
+    constants = {n: v for n, v in graph.constants.items() if n not in groups.of}
+    made = _Assigned(types, constants, set(types) - (set(groups.of) & set(graph.constants)))
+    nodes = [_node(groups, node, quants, made) for node in graph.nodes]
+    return replace(graph, nodes=tuple(nodes), types=made.types, constants=made.constants).pruned()
+
+
+def _node(groups: Groups, node: Node, quants: Mapping[str, Quant], made: _Assigned) -> Node:
+    """`node` with its float constants in integers."""
+    rule, inputs, parameters = op_of(node).quantize, list(node.inputs), set[int | None]()
+    if rule.weights is not None and inputs[rule.weights] in groups.graph.constants:
+        inputs, parameters = _layer(groups, node, rule, quants, made), {rule.weights, rule.bias}
+    for index, name in enumerate(inputs):
+        if index not in parameters and name in groups.of and name in groups.graph.constants:
+            value = groups.graph.constants[name].astype(np.float64)
+            quant = quants.get(groups.of[name]) or quant_of(float(value.min()), float(value.max()))
+            inputs[index] = made.add(name, steps(value, quant.scale, DType.INT8, quant.zero_point), quant)
+    return replace(node, inputs=tuple(inputs))
+
+
+def _layer(groups: Groups, node: Node, rule: QuantRule, quants: Mapping[str, Quant], made: _Assigned) -> list[str]:
+    """The inputs of a layer, with weights and bias in integers."""
+    constants, inputs = groups.graph.constants, list(node.inputs)
+    assert rule.weights is not None and rule.bias is not None
+    weights = constants[inputs[rule.weights]].astype(np.float64)
+    bias = inputs[rule.bias] if len(inputs) > rule.bias else ""
+    source = quants[groups.of[inputs[OPERANDS[node.op].input]]].scale
+    values = constants[bias].astype(np.float64).ravel() if bias else np.zeros(weights.shape[rule.channel])
+    scales = symmetric_scales(weights, rule.channel, np.abs(values) / (source * MAX_BIAS))
+    quant = Quant(tuple(scales.tolist()), (0,) * len(scales), rule.channel)
+    along = quant.along(weights.ndim, quant.scales)
+    inputs[rule.weights] = made.add(inputs[rule.weights], steps(weights, along, DType.INT8, symmetric=True), quant)
+    if bias:
+        inputs[rule.bias] = made.add(bias, steps(values, source * scales, DType.INT32), bias_quant(source, scales))
+    return inputs
+
+
+def bias_quant(source: float, scales: Real) -> Quant:
+    """Scales of the bias that belongs to weights with `scales` after an input with scale `source`."""
+    products = tuple(float(np.float32(source * s)) for s in scales)
+    return Quant(products, (0,) * len(products), 0 if len(products) > 1 else None)
+
+
+def steps(values: Array, scale: Array | float, dtype: DType, zero: int = 0, symmetric: bool = False) -> Array:
+    """`values` in steps of `scale` around `zero`, rounded to nearest and clipped; `symmetric` leaves out the smallest."""
+    low, high = dtype.limits
+    rounded = np.rint(values / np.asarray(scale)) + zero
+    return np.clip(rounded, low + 1 if symmetric else low, high).astype(dtype.numpy)
+
+
+def with_float_ports(graph: Graph) -> Graph:
+    """`graph` (int8) with float32 inputs and outputs, through QUANTIZE and DEQUANTIZE; the ports keep their names."""
+    types, names = dict(graph.types), dict[str, str]()
+    for name in dict.fromkeys((*graph.inputs, *graph.outputs)):
+        if types[name].dtype is DType.INT8 and types[name].quant is not None:
+            names[name] = fresh(graph, f"{name}:int8")
+            types[names[name]] = types[name]
+            types[name] = TensorType(types[name].shape, DType.FLOAT32)
+    first = [Node(n, "QUANTIZE", (n,), (names[n],), Attrs()) for n in graph.inputs if n in names]
+    last = [Node(n, "DEQUANTIZE", (names[n],), (n,), Attrs()) for n in dict.fromkeys(graph.outputs) if n in names]
+    inner = [
+        replace(
+            node,
+            inputs=tuple(names.get(n, n) for n in node.inputs),
+            outputs=tuple(names.get(n, n) for n in node.outputs),
+        )
+        for node in graph.nodes
+    ]
+    return replace(graph, nodes=(*first, *inner, *last), types=types)

@@ -1,0 +1,112 @@
+"""What quantization cost, layer by layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.graph import Graph, Node
+from tinygen.ir.types import Array, DType
+from tinygen.ops import op_of
+from tinygen.reference import run_all, run_real
+
+#: What stands for a signal without any noise, in dB.
+PERFECT = 200.0
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One tensor of the int8 graph against the float one, by the node that computes it.
+
+    `activations` and `weights` are signal-to-noise ratios in dB (weights: None where there are none); `clipped` is the
+    share of the values that float has outside of what int8 can hold.
+    """
+
+    name: str
+    op: str
+    activations: float
+    weights: float | None
+    clipped: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """Every layer in order, and the model's outputs in dB by name."""
+
+    layers: tuple[Layer, ...]
+    outputs: dict[str, float]
+
+    def worst(self, count: int = 10) -> list[Layer]:
+        """The layers that lost most, the worst first."""
+        return sorted(self.layers, key=lambda layer: layer.activations)[:count]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        return {"layers": [asdict(layer) for layer in self.layers], "outputs": dict(self.outputs)}
+
+
+def decibels(signal: float, noise: float) -> float:
+    """Signal-to-noise ratio of two sums of squares, at most `PERFECT`."""
+    if noise <= 0:
+        return PERFECT
+    return min(10 * math.log10(signal / noise), PERFECT) if signal > 0 else 0.0
+
+
+def compare(real: Graph, integer: Graph, samples: Sequence[Sequence[Array]]) -> Report:
+    """The tensors that float graph `real` and its int8 form `integer` have in common, over `samples`."""
+    names = [n for node in integer.nodes for n in node.outputs if integer.types[n].dtype is DType.INT8]
+    sums = {n: np.zeros(4) for n in names}
+    for sample in samples:
+        exact, got = run_real(real, sample), run_all(integer, inputs_of(integer, sample))
+        for name in names:
+            sums[name] += _sums(integer, name, exact[name], got[name])
+    ratios = {n: decibels(total[0], total[1]) for n, total in sums.items()}
+    layers = tuple(
+        Layer(node.name, node.op, ratios[n], _weights(real, integer, node), float(sums[n][2] / max(sums[n][3], 1)))
+        for node in integer.nodes
+        for n in node.outputs
+        if n in ratios
+    )
+    return Report(layers, {n: ratios[n] for n in integer.outputs if n in ratios})
+
+
+def _sums(graph: Graph, name: str, exact: Array, got: Array) -> Array:
+    """Signal, noise, clipped values, values."""
+    tensor = graph.types[name]
+    low, high = ((limit - tensor.q.zero_point) * tensor.q.scale for limit in tensor.dtype.limits)
+    half = tensor.q.scale / 2
+    outside = np.sum((exact < low - half) | (exact > high + half))
+    return np.array([np.sum(exact**2), np.sum((tensor.dequantize(got) - exact) ** 2), outside, exact.size])
+
+
+def _weights(real: Graph, integer: Graph, node: Node) -> float | None:
+    """The ratio for the weights of `node`; the float graph has a node of the same outputs."""
+    where = op_of(node).quantize.weights
+    if where is None or node.inputs[where] not in integer.constants:
+        return None
+    before = real.producer(node.outputs[0])
+    if before is None or before.inputs[where] not in real.constants:
+        return None
+    exact = real.constants[before.inputs[where]].astype(np.float64)
+    got = integer.types[node.inputs[where]].dequantize(integer.constants[node.inputs[where]])
+    return decibels(float(np.sum(exact**2)), float(np.sum((got - exact) ** 2)))
+
+
+def inputs_of(graph: Graph, sample: Sequence[Array]) -> list[Array]:
+    """`sample` as the inputs of int8 `graph` take it: floats rounded half away from zero and clipped."""
+    return list(_inputs(graph, sample))
+
+
+def _inputs(graph: Graph, sample: Sequence[Array]) -> Iterator[Array]:
+    for name, value in zip(graph.inputs, sample, strict=True):
+        tensor = graph.types[name]
+        if tensor.quant is None:
+            yield np.asarray(value, tensor.dtype.numpy)
+            continue
+        scaled = np.asarray(value, np.float32) / np.float32(tensor.q.scale)
+        rounded = np.trunc(scaled + np.copysign(np.float32(0.5), scaled)) + tensor.q.zero_point
+        yield np.clip(rounded, *tensor.dtype.limits).astype(tensor.dtype.numpy)
