@@ -43,12 +43,9 @@ def assign(groups: Groups, quants: Mapping[str, Quant]) -> Graph:
     Weights have one symmetric scale for each output channel, biases are int32; integer tensors stay as they are.
     """
     graph = groups.graph
-    types = {
-        n: replace(t, dtype=DType.INT8, quant=quants[groups.of[n]])
-        if n in groups.of and n not in graph.constants
-        else t
-        for n, t in graph.types.items()
-    }
+    types = dict(graph.types)
+    for name in set(groups.of) - set(graph.constants):
+        types[name] = replace(types[name], dtype=DType.INT8, quant=quants[groups.of[name]])
     constants = {n: v for n, v in graph.constants.items() if n not in groups.of}
     made = _Assigned(types, constants, set(types) - (set(groups.of) & set(graph.constants)))
     nodes = [_node(groups, node, quants, made) for node in graph.nodes]
@@ -92,10 +89,10 @@ def bias_quant(source: float, scales: Real) -> Quant:
 
 
 def steps(values: Array, scale: Array | float, dtype: DType, zero: int = 0, symmetric: bool = False) -> Array:
-    """`values` in steps of `scale` around `zero`, rounded to nearest and clipped; `symmetric` leaves out the smallest."""
+    """`values` in steps of `scale` around `zero`, rounded and clipped; `symmetric` leaves out the smallest."""
     low, high = dtype.limits
     rounded = np.rint(values / np.asarray(scale)) + zero
-    return np.clip(rounded, low + 1 if symmetric else low, high).astype(dtype.numpy)
+    return np.asarray(np.clip(rounded, low + 1 if symmetric else low, high), dtype.numpy)
 
 
 def with_float_ports(graph: Graph) -> Graph:

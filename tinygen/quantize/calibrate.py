@@ -29,7 +29,7 @@ class Statistics:
     def centres(self) -> Real:
         """The middle of each bin."""
         width = (self.high - self.low) / len(self.counts)
-        return self.low + width * (np.arange(len(self.counts)) + 0.5)
+        return np.asarray(self.low + width * (np.arange(len(self.counts)) + 0.5), np.float64)
 
 
 def calibrate(groups: Groups, samples: Sequence[Sequence[Array]]) -> Mapping[str, Statistics]:

@@ -1,7 +1,7 @@
 """Factors and offsets by channel (what a BatchNormalization is at inference) become weights and biases of a layer.
 
-After a layer: (W x + b) * f + o = (W * f) x + (b * f + o). Before it: a factor goes into the weights' input channels, an
-offset into the bias where no padding stands between.
+After a layer: (W x + b) * f + o = (W * f) x + (b * f + o). Before it: a factor goes into the weights' input channels,
+an offset into the bias where no padding stands between.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _into_consumer(graph: Graph, node: Node) -> Graph | None:
 def _by_input(layer: Node, weights: Array, channels: int) -> Array | None:
     """For each weight (broadcast), the input channel it multiplies; None where that is not plain."""
     if layer.op == "DEPTHWISE_CONV_2D":
-        return np.arange(weights.shape[3]) // (weights.shape[3] // channels)
+        return np.asarray(np.arange(weights.shape[3]) // (weights.shape[3] // channels))
     return np.arange(channels) if weights.shape[-1] == channels else None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tinygen.ir.graph import Attrs, Graph, Node
-from tinygen.ir.types import DType
+from tinygen.ir.types import DType, TensorType
 from tinygen.ops import op_of
 from tinygen.ops.base import Fixed, SameAs
 from tinygen.passes.rewrite import fresh
@@ -68,7 +68,7 @@ def group(graph: Graph) -> Groups:
     return Groups(changed, {n: union.root(n) for n in names}, dict(union.fixed))
 
 
-def _requantized(graph: Graph, node: Node, union: _Union, nodes: list[Node], types: dict[str, object]) -> Node:
+def _requantized(graph: Graph, node: Node, union: _Union, nodes: list[Node], types: dict[str, TensorType]) -> Node:
     """`node` with a QUANTIZE before each input whose fixed scale another input does not have."""
     inputs = [n for n in node.inputs if n and graph.types[n].dtype is DType.FLOAT32]
     scales = {union.fixed.get(union.root(n)) for n in inputs}

@@ -3,7 +3,7 @@
 - minmax: all that was seen.
 - percentile: all but 0.01 % at each end.
 - mse: the interval with the least mean squared error of rounding and clipping.
-- entropy: that with the least Kullback-Leibler divergence (S. Migacz, 8-bit inference with TensorRT, 2017), for both ends.
+- entropy: that with the least Kullback-Leibler divergence (S. Migacz, 8-bit inference with TensorRT, 2017), both ends.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def symmetric_scales(weights: Array, axis: int, floor: Array | float = 0.0) -> R
     """One scale for each index along `axis`, for weights within +-127 steps; none below `floor` (float32 values)."""
     others = tuple(a for a in range(weights.ndim) if a != axis)
     scales = np.maximum(np.abs(weights).max(axis=others, initial=0.0) / 127, floor)
-    return np.maximum(scales, MIN_SCALE).astype(np.float32).astype(np.float64)
+    return np.asarray(np.maximum(scales, MIN_SCALE).astype(np.float32), np.float64)
 
 
 def minmax(stats: Statistics) -> Interval:
@@ -47,7 +47,7 @@ def minmax(stats: Statistics) -> Interval:
 def percentile(stats: Statistics) -> Interval:
     shares = np.cumsum(stats.counts) / stats.counts.sum()
     edges = np.linspace(stats.low, stats.high, len(stats.counts) + 1)
-    first, last = np.searchsorted(shares, TAIL, side="right"), np.searchsorted(shares, 1 - TAIL, side="left")
+    first, last = int(np.searchsorted(shares, TAIL, side="right")), int(np.searchsorted(shares, 1 - TAIL))
     return float(edges[first]), float(edges[min(last + 1, len(edges) - 1)])
 
 
