@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from tinygen import frontends, inspection
+from tinygen.calibration import Source, load_samples
 from tinygen.emit.render import emit
 from tinygen.errors import TinygenError, UsageError
 from tinygen.files import write_files
@@ -26,6 +27,8 @@ from tinygen.passes import LOSSLESS, run_passes
 from tinygen.plan.arena import Plan, plan
 from tinygen.plan.budget import Budget, check_budget
 from tinygen.plan.order import in_best_order
+from tinygen.quantize import quantize, with_float_ports
+from tinygen.quantize.report import Report
 from tinygen.report import ModelInfo, report
 from tinygen.target import Target, load_target
 
@@ -77,22 +80,29 @@ def build(
     optimize: Optimize = "balanced",
     ram: int | None = None,
     flash: int | None = None,
+    calibration: Source | None = None,
+    float_io: bool = False,
 ) -> Build:
     """Compile `model` (a file or a graph) for `target` (a core or board, or its name).
 
     `name` prefixes every C symbol (default: from the file name). `ram` and `flash` are budgets in bytes (default:
-    the board's). Raises `BudgetError` if the program does not fit, and what `load` raises. Nothing is written.
+    the board's). A float model is quantized to int8 by what its tensors hold on the samples in `calibration` (a file, a
+    folder, ``random`` or Python objects: see `tinygen.calibration`). `float_io` makes the program's inputs and outputs
+    float32 where they would be int8. Raises `BudgetError` if the program does not fit, and what `load` raises. Nothing
+    is written.
     """
     if optimize not in get_args(Optimize):
         raise UsageError(f"optimize '{optimize}': expected one of {', '.join(get_args(Optimize))}")
     goal = load_target(target) if isinstance(target, str) else target
     graph, info = _source(model)
-    if is_float(graph):
-        raise UsageError(f"{info.file} is a float model: pass calibration data with --calibration")
+    graph, quantization = _quantized(graph, info.file, calibration)
+    graph = with_float_ports(graph) if float_io else graph
     graph = _renamed(graph, symbol(name if name is not None else graph.name, given=name is not None))
     graph, outcomes = run_passes(graph, LOSSLESS)
     graph, program, layout = laid_out(graph, goal, optimize)
-    command = command_line(info.file, goal.name, graph.name if name else None, optimize, ram, flash)
+    command = command_line(
+        info.file, goal.name, graph.name if name else None, optimize, ram, flash, calibration, float_io
+    )
     sources = {
         k: v.encode() for k, v in emit(program, layout, provenance(command, info, goal, program, layout)).items()
     }
@@ -100,6 +110,7 @@ def build(
     check_budget(_budget(goal, ram, flash), memory.ram, memory.flash, program, layout)
     files = {**sources, f"{graph.name}.tgm": store.dumps(graph)}
     made = report(program, layout, memory, goal, info, outcomes, files, command)
+    made["quantization"] = quantization.as_dict() if quantization else None
     files["report.json"] = (json.dumps(made, indent=1, ensure_ascii=False) + "\n").encode()
     return Build(graph.name, goal, graph, program, layout, files, made)
 
@@ -124,6 +135,21 @@ def _source(model: str | Path | Graph) -> tuple[Graph, ModelInfo]:
     path = Path(model)
     graph = load(path)
     return graph, ModelInfo(_encodable(path.name), "tflite", hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _quantized(graph: Graph, file: str, calibration: Source | None) -> tuple[Graph, Report | None]:
+    """`graph` in int8, with the report of its quantization; as it is if it has been quantized before."""
+    if not is_float(graph):
+        if calibration is not None:
+            raise UsageError(f"{file} is quantized already, so that there is nothing to calibrate: drop --calibration")
+        return graph, None
+    if calibration is None:
+        raise UsageError(
+            f"{file} is a float model: pass samples of its input with --calibration FILE (.npz, .npy or a folder, a "
+            "hundred will do), by which it is quantized to int8; '--calibration random' tries it without data"
+        )
+    made = quantize(graph, load_samples(calibration, [(name, graph.types[name]) for name in graph.inputs]))
+    return made.graph, made.report
 
 
 def _encodable(name: str) -> str:
@@ -158,17 +184,30 @@ def _budget(target: Target, ram: int | None, flash: int | None) -> Budget:
     )
 
 
-def command_line(file: str, target: str, name: str | None, optimize: str, ram: int | None, flash: int | None) -> str:
-    """The command that makes the same files again, without folders."""
+def command_line(
+    file: str,
+    target: str,
+    name: str | None,
+    optimize: str,
+    ram: int | None,
+    flash: int | None,
+    calibration: Source | None = None,
+    float_io: bool = False,
+) -> str:
+    """The command that makes the same files again, without folders; samples out of Python are called SAMPLES."""
     words = ["tinygen", "build", file, "--target", target]
     options = {
         "--name": name,
         "--ram": ram,
         "--flash": flash,
         "--optimize": optimize if optimize != "balanced" else None,
+        "--calibration": Path(calibration).name if isinstance(calibration, str | Path) else "SAMPLES",
     }
+    if calibration is None:
+        del options["--calibration"]
     for option, value in options.items():
         words += [] if value is None else [option, str(value)]
+    words += ["--float-io"] if float_io else []
     return shlex.join(words)
 
 

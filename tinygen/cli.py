@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = lambda message, *_: click.echo(f"warning: {message}", err=True)
+                return super().invoke(ctx)
         except TinygenError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(error.exit_code)
@@ -69,6 +72,8 @@ def _bytes(option: str) -> Callable[[click.Context, click.Parameter, str | None]
     show_default=True,
     help="What to favour where kernels differ.",
 )
+@click.option("--calibration", help="Samples of a float model's input: .npz, .npy, a folder, or 'random'.")
+@click.option("--float-io", is_flag=True, help="Inputs and outputs in float32 instead of int8.")
 @_json
 def build(
     model: Path,
@@ -78,17 +83,29 @@ def build(
     ram: int | None,
     flash: int | None,
     optimize: Any,
+    calibration: str | None,
+    float_io: bool,
     as_json: bool,
 ) -> None:
-    """Compile MODEL (an int8 .tflite file) to C."""
+    """Compile MODEL (a .tflite file) to C. A float model is quantized to int8, for which it needs --calibration."""
     with _ERR.status(Text(f"compiling {model.name}")):
-        made = api.build(model, target, name=name, optimize=optimize, ram=ram, flash=flash)
+        made = api.build(
+            model,
+            target,
+            name=name,
+            optimize=optimize,
+            ram=ram,
+            flash=flash,
+            calibration=calibration,
+            float_io=float_io,
+        )
         folder = made.write(out if out is not None else Path(made.name))
     if as_json:
         click.echo(json.dumps(made.report, indent=1))
         return
     _print_layers(made.report)
     _print_memory(made.report)
+    _print_quantization(made.report["quantization"])
     _OUT.print(f"wrote {folder}/{made.name}.h, {made.name}.c; check them with: tinygen verify {folder}")
 
 
@@ -114,6 +131,16 @@ def _print_memory(report: Mapping[str, Any]) -> None:
         f"flash  {flash['total']:>9,} bytes{_of(target['flash'])}: {flash['constants']:,} constants, "
         f"{flash['code']:,} code ({how})"
     )
+
+
+def _print_quantization(found: Mapping[str, Any] | None) -> None:
+    """Signal-to-noise ratios of the outputs against the float model, and of the layers that lost most."""
+    if found is None:
+        return
+    outputs = ", ".join(f"{name} {ratio:.1f} dB" for name, ratio in found["outputs"].items())
+    worst = sorted(found["layers"], key=lambda layer: float(layer["activations"]))[:3]
+    layers = ", ".join(f"{w['op']} '{w['name']}' {w['activations']:.1f} dB" for w in worst)
+    _OUT.print(f"int8   signal to noise on the samples: outputs {outputs}; worst layers {layers}")
 
 
 def _of(limit: int | None) -> str:
@@ -145,9 +172,7 @@ def _print_verification(result: Verification) -> None:
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "--inputs", type=click.Path(path_type=Path), required=True, help="Input tensors (.npz), by name or in0 …"
-)
+@click.option("--inputs", type=click.Path(path_type=Path), required=True, help="Input tensors (.npz), by name or in0 …")
 @click.option("--outputs", type=click.Path(path_type=Path), required=True, help="Where the outputs go (.npz).")
 @click.option("--on", type=click.Choice(["reference", "host", "qemu"]), default="host", show_default=True)
 def run(folder: Path, inputs: Path, outputs: Path, on: str) -> None:

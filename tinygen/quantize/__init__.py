@@ -15,7 +15,7 @@ from tinygen.quantize.prepare import prepare
 from tinygen.quantize.ranges import METHODS, quant_of
 from tinygen.quantize.report import compare
 
-__all__ = ["Options", "Quantized", "quantize"]
+__all__ = ["Options", "Quantized", "quantize", "with_float_ports"]
 
 #: Samples that the report compares float and int8 on.
 COMPARED = 16
@@ -40,4 +40,4 @@ def quantize(graph: Graph, samples: Sequence[Sequence[Array]], options: Options 
     made = assign(groups, quants)
     check_graph(made)
     report = compare(groups.graph, made, samples[:COMPARED])
-    return Quantized(with_float_ports(made) if settings.float_io else made, report)
+    return Quantized(made, report)

@@ -11,13 +11,9 @@ from tinygen.quantize.report import Report
 
 @dataclass(frozen=True)
 class Options:
-    """`ranges`: how the intervals of activations are chosen (see `tinygen.quantize.ranges`).
-
-    `float_io`: inputs and outputs stay float32, converted by QUANTIZE and DEQUANTIZE nodes.
-    """
+    """`ranges`: how the intervals of activations are chosen (see `tinygen.quantize.ranges`)."""
 
     ranges: Literal["minmax", "percentile", "mse", "entropy"] = "minmax"
-    float_io: bool = False
 
 
 @dataclass(frozen=True)
