@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from tinygen.errors import ModelError, UsageError
@@ -20,44 +22,79 @@ _OTHERS = (
     (b"version https://git-lfs", "is a Git LFS pointer, not the model itself: fetch the model with 'git lfs pull'"),
     (b"<", "is an HTML or XML text: download the model itself"),
 )
-_ONNX = "is an ONNX model, which is not supported yet: convert it to an int8 .tflite file"
-_UNKNOWN = "is not a TFLite model (bytes 4 to 7 are not 'TFL3'): export the model as an int8 .tflite file"
+_UNKNOWN = "is not a TFLite model (bytes 4 to 7 are not 'TFL3') and no ONNX model: export it as one of them"
+#: An ONNX file begins with its version (field 1, one byte), and goes on with another field of `ModelProto`.
+_ONNX_VERSIONS, _ONNX_FIELDS = range(1, 32), b"\x12\x1a\x22\x28\x32\x3a\x42\x72\xa2\xca"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model file's graph, and a line for each thing that was decided for the user."""
+
+    graph: Graph
+    notes: tuple[str, ...] = ()
 
 
 def read_bytes(path: Path) -> bytes:
     """The content of a model file; raises `UsageError` if it cannot be read, `ModelError` if it is absurdly large."""
     try:
         if path.is_dir():
-            raise UsageError(f"'{path}' is a folder; expected a .tflite file (convert a SavedModel with TensorFlow)")
+            raise UsageError(
+                f"'{path}' is a folder; expected a .tflite or .onnx file (convert a SavedModel with TensorFlow)"
+            )
         size, regular = path.stat().st_size, path.is_file()
         if size > MAX_FILE_BYTES:
             raise ModelError(f"{path.name}: {size} bytes is too large for a microcontroller's model")
         if not regular:  # a pipe or a device may never end
-            raise UsageError(f"'{path}' is not a regular file; expected a .tflite file")
+            raise UsageError(f"'{path}' is not a regular file; expected a .tflite or .onnx file")
         return path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         raise UsageError(f"cannot read model '{path}': {getattr(error, 'strerror', None) or error}") from None
 
 
-def load(path: Path) -> Graph:
-    """The graph in the model file `path`, whatever its format."""
-    return tflite.read(path, _tflite_bytes(path))
+def load(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
+    """The graph in the model file `path`, whatever its format; see `load_with_notes`."""
+    return load_with_notes(path, shapes).graph
+
+
+def load_with_notes(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Loaded:
+    """The graph in the model file `path`, whatever its format: int8 from TFLite, float32 from ONNX.
+
+    `shapes` fixes the dynamic dimensions of inputs, by name; a dynamic first dimension is 1 without it.
+    """
+    data = _model_bytes(path)
+    if tflite.is_tflite(data):
+        if shapes:
+            raise UsageError(f"{path.name}: --shape is for ONNX models; the inputs of a TFLite model have their sizes")
+        return Loaded(tflite.read(path, data))
+    # imported here: onnx takes half a second to import, which TFLite models need not wait for
+    from tinygen.frontends import onnx
+
+    reading = onnx.read(path, data, shapes)
+    return Loaded(reading.graph, reading.notes)
 
 
 def operators(path: Path) -> list[str]:
-    """The operators of a model file in order, supported or not."""
-    return tflite.operators(path, _tflite_bytes(path))
-
-
-def _tflite_bytes(path: Path) -> bytes:
-    data = read_bytes(path)
+    """The operators of a model file in order, supported or not, by the names of its format."""
+    data = _model_bytes(path)
     if tflite.is_tflite(data):
+        return tflite.operators(path, data)
+    from tinygen.frontends import onnx
+
+    return onnx.operators(path, data)
+
+
+def _model_bytes(path: Path) -> bytes:
+    """The content of a TFLite or ONNX file."""
+    data = read_bytes(path)
+    if tflite.is_tflite(data) or _is_onnx(path, data):
         return data
-    raise ModelError(f"{path.name}: the file {_what_instead(path, data)}")
+    what = next((what for start, what in _OTHERS if data.startswith(start) and (start or not data)), _UNKNOWN)
+    raise ModelError(f"{path.name}: the file {what}")
 
 
-def _what_instead(path: Path, data: bytes) -> str:
-    """What a file that is not TFLite seems to be, and what to do."""
-    if path.suffix == ".onnx":
-        return _ONNX
-    return next((what for start, what in _OTHERS if data.startswith(start) and (start or not data)), _UNKNOWN)
+def _is_onnx(path: Path, data: bytes) -> bool:
+    """Whether the file looks like an ONNX model, or bears the ending and not the look of something else."""
+    looks = len(data) > 2 and data[0] == 8 and data[1] in _ONNX_VERSIONS and data[2] in _ONNX_FIELDS
+    other = not data or any(data.startswith(start) for start, _ in _OTHERS if start)
+    return looks or (path.suffix == ".onnx" and not other)
