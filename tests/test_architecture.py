@@ -35,6 +35,8 @@ ORDER = (
     "verify doctor",
     "inspection",
     "api running",
+    "metrics",
+    "evaluation",
     "__init__",
     "cli",
     "__main__",

@@ -19,13 +19,17 @@ from tinygen.errors import (
     UsageError,
     VerificationError,
 )
+from tinygen.evaluation import Evaluation, evaluate
+from tinygen.preprocessing import Preprocessing
 from tinygen.running import read_report, run, run_on, verify
 from tinygen.version import VERSION as __version__
 
 __all__ = [
     "BudgetError",
     "Build",
+    "Evaluation",
     "ModelError",
+    "Preprocessing",
     "TinygenError",
     "ToolError",
     "UnsupportedError",
@@ -33,6 +37,7 @@ __all__ = [
     "VerificationError",
     "__version__",
     "build",
+    "evaluate",
     "inspect",
     "load",
     "read_report",

@@ -91,7 +91,7 @@ def _called(source: Source) -> str:
 
 def _random(inputs: Inputs, count: int) -> list[list[Array]]:
     warnings.warn(
-        "calibrating with random noise: the ranges it finds are not those of real data, so expect bad accuracy; "
+        "random noise stands for the data: neither ranges nor accuracy found with it are those of real data; "
         "pass real samples",
         stacklevel=4,
     )

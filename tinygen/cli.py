@@ -6,17 +6,20 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tinygen import api, doctor, running
-from tinygen.errors import TinygenError
+from tinygen import api, doctor, evaluation, running
+from tinygen.errors import TinygenError, UsageError
+from tinygen.evaluation import Metric, On
 from tinygen.plan.budget import parse_bytes
+from tinygen.preprocessing import Preprocessing
 from tinygen.target import Target, all_targets, load_target
 from tinygen.verify.check import Verification
 from tinygen.version import VERSION
@@ -180,6 +183,56 @@ def run(folder: Path, inputs: Path, outputs: Path, on: str) -> None:
     with _ERR.status(Text(f"running {folder} on {on}")):
         count = running.run(folder, inputs, outputs, on=on)
     _OUT.print(f"ran {count} input set{'s' if count != 1 else ''} on {on}; outputs are in {outputs}")
+
+
+def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    """Numbers with commas between them."""
+    try:
+        return None if value is None else tuple(float(part) for part in value.split(","))
+    except ValueError:
+        raise UsageError(
+            f"--{param.name} {value}: expected a number, or one for each channel: 0.5 or 123,117,104"
+        ) from None
+
+
+def _preprocessed(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options --mean, --scale and --layout, which become the one argument `preprocessing`."""
+
+    @click.option("--mean", callback=_numbers, help="Subtracted from the data, by channel if several: 123,117,104.")
+    @click.option("--scale", callback=_numbers, help="What the data is multiplied with then.")
+    @click.option("--layout", type=click.Choice(["nhwc", "nchw"]), help="Layout to turn the data into.")
+    @wraps(command)
+    def wrapped(mean: Any, scale: Any, layout: Any, **options: Any) -> Any:
+        return command(preprocessing=Preprocessing(mean or (0.0,), scale or (1.0,), layout), **options)
+
+    return wrapped
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--data", required=True, help="Samples and labels: .npz, .npy, folder of .npy, pictures or .wav, 'random'."
+)
+@click.option("--metric", type=click.Choice(get_args(Metric)), help="Default: what suits labels and outputs.")
+@click.option("--on", type=click.Choice(get_args(On)), default="host", show_default=True, help="How far to go.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first N samples.")
+@click.option("--target", default="cortex-m4", show_default=True, help="Core or board to compile a model file for.")
+@_preprocessed
+@_json
+def evaluate(model: Path, data: str, as_json: bool, **options: Any) -> None:
+    """Measure MODEL, a file or a folder that build wrote, on labelled data: float, integer reference, C."""
+    with _ERR.status(Text(f"evaluating {model.name}")):
+        found = evaluation.evaluate(model, data, **options)
+    if as_json:
+        click.echo(json.dumps(found.as_dict(), indent=1))
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("where")
+    table.add_column(found.metric, justify="right")
+    for where, score in found.scores.items():
+        table.add_row(where, f"{score:.6g}")
+    _OUT.print(table)
+    _OUT.print(f"{found.samples} samples, compared with {found.against}")
 
 
 @main.command()
