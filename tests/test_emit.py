@@ -19,9 +19,11 @@ from tinygen import api
 from tinygen.emit import render
 from tinygen.emit.text import WIDTH, constant_text, field_texts, float_literal, literal, plain
 from tinygen.errors import UsageError
-from tinygen.ir.graph import Graph, Node
+from tinygen.ir.graph import Attrs, Graph, Node
 from tinygen.ir.program import Constant
+from tinygen.ir.types import DType, TensorType
 from tinygen.lower import lower
+from tinygen.ops import Call, all_ops
 from tinygen.passes import LOSSLESS, run_passes
 from tinygen.plan.arena import plan
 from tinygen.reference import run
@@ -256,3 +258,46 @@ int main(void)
 """)
     subprocess.run(["gcc", *WARNED, "use.c", "two.c", "-o", "use"], cwd=tmp_path, check=True)
     subprocess.run([tmp_path / "use"], check=True)
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("scale, zero_point", [(0.1, -7), (1e-3, 127), (3.7, -128), (1e-20, 0)])
+def test_the_header_converts_as_the_operators_do(tmp_path: Path, scale: float, zero_point: int, compiler: str) -> None:
+    b = ModelBuilder()
+    x, y = b.tensor((4,), "int8", scale, zero_point), b.tensor((4,), "int8", scale, zero_point)
+    b.op("ELU", [x], [y])
+    graph = load(b.finish([x], [y]))
+    api.build(graph, "host", name="net").write(tmp_path)
+    (tmp_path / "use.c").write_text("""
+#include "net.h"
+#include <stdio.h>
+int main(void)
+{
+    float x;
+    while (fread(&x, sizeof x, 1, stdin) == 1) {
+        const int8_t q = net_input_quantize(x);
+        const float back = net_output_0_dequantize(net_input_0_quantize(x));
+        fwrite(&q, 1, 1, stdout);
+        fwrite(&back, sizeof back, 1, stdout);
+    }
+    return 0;
+}
+""")
+    sanitize = ["-fsanitize=undefined", "-fno-sanitize-recover=all"] if compiler == "gcc" else []
+    command = [compiler, *WARNED, *sanitize, "use.c", "net.c", "-o", "use"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    halves = (np.arange(-300, 300) / 2).astype(np.float32) * np.float32(scale)
+    odd = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 0.0, -0.0], np.float32)
+    values = np.concatenate(
+        [halves, np.nextafter(halves, np.float32(np.inf)), np.nextafter(halves, -np.float32(1)), odd]
+    )
+    printed = subprocess.run([tmp_path / "use"], input=values.tobytes(), check=True, capture_output=True).stdout
+    got = np.frombuffer(printed, np.dtype([("q", np.int8), ("back", np.float32)]))
+    source, target = TensorType(values.shape, DType.FLOAT32), TensorType(values.shape, DType.INT8, graph.types["t0"].q)
+    quantize, dequantize = (
+        Call("n", op, Attrs(), (a,), (b,), (None,))
+        for op, a, b in (("QUANTIZE", source, target), ("DEQUANTIZE", target, source))
+    )
+    (q,) = all_ops()["QUANTIZE"].reference(quantize, [values])
+    assert np.array_equal(got["q"], q)
+    assert np.array_equal(got["back"], all_ops()["DEQUANTIZE"].reference(dequantize, [q])[0])

@@ -48,6 +48,16 @@ typedef union {
 /* Computes the outputs from the inputs, both in `arena`. */
 void dense_run(dense_arena_t *arena);
 
+/* The integer nearest to `x` (halves away from zero) plus `zero`, at least `low` and at most `high`. */
+static inline int32_t dense_round(float x, int32_t zero, int32_t low, int32_t high)
+{
+    const float limited = x > -262144.0f ? (x < 262144.0f ? x : 262144.0f) : -262144.0f;
+    const int32_t whole = (int32_t)limited;
+    const float rest = limited - (float)whole;
+    const int32_t value = whole + (rest >= 0.5f) - (rest <= -0.5f) + zero;
+    return value < low ? low : value > high ? high : value;
+}
+
 /* Input 0: x, int8 [1, 3] */
 static inline int8_t *dense_input(dense_arena_t *arena)
 {
@@ -60,6 +70,18 @@ static inline int8_t *dense_input_0(dense_arena_t *arena)
     return (int8_t *)(void *)(arena->bytes + 0);
 }
 
+/* A real number as an element of this input. */
+static inline int8_t dense_input_quantize(float real)
+{
+    return (int8_t)dense_round(real / 0.5f, 1, (-128), 127);
+}
+
+/* A real number as an element of this input. */
+static inline int8_t dense_input_0_quantize(float real)
+{
+    return (int8_t)dense_round(real / 0.5f, 1, (-128), 127);
+}
+
 /* Output 0: y, int8 [1, 2] */
 static inline const int8_t *dense_output(dense_arena_t *arena)
 {
@@ -70,6 +92,18 @@ static inline const int8_t *dense_output(dense_arena_t *arena)
 static inline const int8_t *dense_output_0(dense_arena_t *arena)
 {
     return (const int8_t *)(void *)(arena->bytes + 8);
+}
+
+/* The real number that an element of this output stands for. */
+static inline float dense_output_dequantize(int8_t value)
+{
+    return (float)(value - (-3)) * 2.0f;
+}
+
+/* The real number that an element of this output stands for. */
+static inline float dense_output_0_dequantize(int8_t value)
+{
+    return (float)(value - (-3)) * 2.0f;
 }
 
 #ifdef __cplusplus

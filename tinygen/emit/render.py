@@ -32,6 +32,7 @@ def emit(program: Program, plan: Plan, provenance: Sequence[str]) -> dict[str, s
     p = f"{program.name}_"
     steps = text.call_texts(p, program, plan)
     calls = [call for step in steps for call in step]
+    inputs = [text.port_text(p, "input", i, n, program, plan) for i, n in enumerate(program.inputs)]
     context = {
         "name": program.name,
         "version": VERSION,
@@ -42,7 +43,8 @@ def emit(program: Program, plan: Plan, provenance: Sequence[str]) -> dict[str, s
         "arena_bytes": plan.bytes,
         "input_count": len(program.inputs),
         "output_count": len(program.outputs),
-        "inputs": [text.port_text(p, "input", i, n, program, plan) for i, n in enumerate(program.inputs)],
+        "inputs": inputs,
+        "quantizes": any(port.narrow for port in inputs),
         "outputs": [text.port_text(p, "output", i, n, program, plan) for i, n in enumerate(program.outputs)],
         "constants": [text.constant_text(c) for c in program.constants],
         "kernels": [f"kernels/{name}.c.j2" for name in program.templates],

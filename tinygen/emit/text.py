@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygen.ir.program import Constant, Invocation, Operand, Program, Step
-from tinygen.ir.types import Array, TensorType
+from tinygen.ir.types import Array, DType, TensorType
 from tinygen.plan.arena import Plan
 
 #: Width of a line of constants, in characters.
@@ -55,7 +55,7 @@ class StepText:
 
 @dataclass(frozen=True)
 class PortText:
-    """A graph input or output as the header shows it."""
+    """A graph input or output as the header shows it. `narrow`: quantized to at most 16 bits, from `low` to `high`."""
 
     ctype: str
     elements: int
@@ -64,6 +64,9 @@ class PortText:
     quant: bool
     scale: str
     zero_point: str
+    narrow: bool
+    low: str
+    high: str
     comment: str
     prefixes: tuple[str, ...]
     functions: tuple[str, ...]
@@ -165,6 +168,7 @@ def port_text(p: str, kind: str, index: int, name: str, program: Program, plan: 
     tensor = program.types[name]
     stem = f"{p}{kind}"
     quant = tensor.quant is not None and len(tensor.quant.scales) == 1
+    low, high = (0, 0) if tensor.dtype in (DType.FLOAT32, DType.BOOL) else tensor.dtype.limits
     shape = ", ".join(map(str, tensor.shape))
     return PortText(
         ctype=tensor.dtype.c,
@@ -174,6 +178,9 @@ def port_text(p: str, kind: str, index: int, name: str, program: Program, plan: 
         quant=quant,
         scale=float_literal(tensor.q.scale) if quant else "",
         zero_point=in_parentheses(tensor.q.zero_point) if quant else "",
+        narrow=quant and tensor.dtype.bytes <= 2,
+        low=in_parentheses(low),
+        high=in_parentheses(high),
         comment=plain(f"{kind.capitalize()} {index}: {name}, {tensor.dtype.value} [{shape}]"),
         prefixes=tuple(s.upper() for s in ([f"{stem}_"] if index == 0 else []) + [f"{stem}_{index}_"]),
         functions=tuple(([stem] if index == 0 else []) + [f"{stem}_{index}"]),
