@@ -79,10 +79,12 @@ class Builder:
             raise UnsupportedError(f"the model takes more than {MAX_NODES} nodes: it is no model for a microcontroller")
         for name in inputs:
             self._use(name)
-        outputs = tuple(self._fresh(f"{self._label}/{op.lower()}") for _ in shapes)
+        names: list[str] = []
+        for declared in shapes:
+            names.append(self._fresh(f"{self._label}/{op.lower()}"))
+            self.types[names[-1]] = TensorType(declared, DType.FLOAT32)
+        outputs = tuple(names)
         node = Node(outputs[0], op, tuple(inputs), outputs, attrs or all_ops()[op].attrs())
-        for name, declared in zip(outputs, shapes, strict=True):
-            self.types[name] = TensorType(declared, DType.FLOAT32)
         for name, (inferred, dtype) in zip(outputs, all_ops()[op].infer(self._call(node)), strict=True):
             self.types[name] = self._checked(name, TensorType(tuple(int(n) for n in inferred), dtype))
         self.nodes.append(node)
@@ -116,6 +118,8 @@ class Builder:
         wanted = tuple(int(n) for n in shape)
         if wanted == self.shape(x):
             return x
+        if 0 in wanted:
+            raise UnsupportedError(f"node '{self._label}' makes the empty shape {list(wanted)}, which is not supported")
         if math.prod(wanted) != self.types[x].elements:
             raise ModelError(f"a tensor of shape {list(self.shape(x))} cannot have shape {list(wanted)}")
         if x in self.known:

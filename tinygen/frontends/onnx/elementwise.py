@@ -136,8 +136,12 @@ def prelu(b: Builder, node: OnnxNode) -> str:
 
 @handles("Elu")
 def elu(b: Builder, node: OnnxNode) -> str:
-    node.need(float(node.attr("alpha", 1.0)) == 1.0, "alpha must be 1: export it with alpha 1, or use LeakyRelu")
-    return b.emit("ELU", [node.input(0)])
+    """TFLite's has alpha 1; another one scales the negative side."""
+    x, alpha = node.input(0), float(node.attr("alpha", 1.0))
+    if alpha == 1:
+        return b.emit("ELU", [x])
+    negative = b.emit("ELU", [b.emit("MINIMUM", [x, b.floats(0.0)])])
+    return b.emit("ADD", [b.emit("RELU", [x]), b.emit("MUL", [negative, b.floats(alpha)])])
 
 
 @handles("HardSigmoid")

@@ -19,7 +19,6 @@ from tinygen.ops.movement import normal_axis
 from tinygen.ops.resize_bilinear import ResizeAttrs as BilinearAttrs
 from tinygen.ops.resize_nearest_neighbor import ResizeAttrs as NearestAttrs
 from tinygen.ops.resize_nearest_neighbor import sources
-from tinygen.ops.space_to_depth import OP as SPACE_TO_DEPTH
 
 #: align_corners, half_pixel_centers of TFLite.
 _CONVENTIONS = ((False, True), (False, False), (True, False))
@@ -88,7 +87,7 @@ def positions(node: OnnxNode, axis: _Axis) -> Array:
     if kind == "asymmetric":
         return i / scale
     if kind == "align_corners":
-        return i * (axis.before - 1) / (axis.after - 1) if axis.after > 1 else i * 0
+        return i * (axis.before - 1) / (scale * axis.before - 1) if axis.after > 1 else i * 0
     if kind == "tf_half_pixel_for_nn":
         return (i + 0.5) / scale
     if kind == "half_pixel_symmetric":
@@ -159,12 +158,19 @@ def _same(axis: _Axis, where: Array, align: bool, half: bool) -> bool:
 
 @handles("DepthToSpace")
 def depth_to_space(b: Builder, node: OnnxNode) -> str:
-    node.need(node.attr("mode", "DCR") == "DCR", "mode CRD is not supported: use DCR")
-    size = int(node.attr("blocksize", 1))
-    return from_nhwc(b, b.emit("DEPTH_TO_SPACE", [to_nhwc(b, node.input(0))], BlockAttrs(size)), 4)
+    """Mode CRD keeps the pixels of a channel together, DCR (TFLite's) the channels of a pixel."""
+    size, image = int(node.attr("blocksize", 1)), to_nhwc(b, node.input(0))
+    if node.attr("mode", "DCR") == "CRD":
+        channels = np.arange(b.shape(image)[3]).reshape(-1, size * size)
+        image = gather(b, image, channels.T.ravel(), 3)
+    return from_nhwc(b, b.emit("DEPTH_TO_SPACE", [image], BlockAttrs(size)), 4)
 
 
 @handles("SpaceToDepth")
 def space_to_depth(b: Builder, node: OnnxNode) -> str:
-    attrs = SPACE_TO_DEPTH.attrs(int(node.attr("blocksize", 1)))
-    return from_nhwc(b, b.emit("SPACE_TO_DEPTH", [to_nhwc(b, node.input(0))], attrs), 4)
+    size = int(node.attr("blocksize", 1))
+    image = b.emit("SPACE_TO_DEPTH", [to_nhwc(b, node.input(0))], BlockAttrs(size))
+    if node.attr("mode", "DCR") == "CRD":
+        channels = np.arange(b.shape(image)[3]).reshape(size * size, -1)
+        image = gather(b, image, channels.T.ravel(), 3)
+    return from_nhwc(b, image, 4)
