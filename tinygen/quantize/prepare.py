@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygen.ir.graph import Graph
 from tinygen.passes.base import BrokenPassError, Pass, random_inputs
+from tinygen.passes.cancel_transposes import CancelTransposes
 from tinygen.passes.fold_constants import FoldConstants
 from tinygen.passes.fuse_padding import FusePadding
 from tinygen.passes.remove_dead import RemoveDead
@@ -21,6 +22,7 @@ from tinygen.reference import run_real
 FLOAT: tuple[Pass, ...] = (
     FoldConstants(in_float=True),
     RemoveDead(),
+    CancelTransposes(),
     RemoveIdentities(),
     FusePadding(),
     FoldAffine(),
