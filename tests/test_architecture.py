@@ -38,6 +38,8 @@ ORDER = (
     "metrics",
     "evaluation",
     "__init__",
+    "terminal",
+    "data_commands",
     "cli",
     "__main__",
 )

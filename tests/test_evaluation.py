@@ -11,13 +11,14 @@ import pytest
 
 import tinygen
 from tests import zoo
-from tests.laws import load
+from tests.laws import assert_equal, draw_inputs, load, tflm
 from tests.small_models import dense_layers, two_inputs
 from tests.tflite_builder import ModelBuilder
 from tinygen.errors import UsageError
 from tinygen.evaluation import evaluate, quantized
 from tinygen.ir.types import Array, DType, Quant, TensorType
 from tinygen.ops import all_ops, call_of
+from tinygen.preprocessing import Preprocessing
 from tinygen.reference import run
 
 RNG = np.random.default_rng(0)
@@ -82,6 +83,50 @@ def test_float_data_is_quantized_with_the_models_scale(dense: Path, tmp_path: Pa
     real = (integers.astype(np.float32) + 5) * np.float32(0.1)
     labels = expected_classes(dense, integers)
     assert evaluate(dense, data(tmp_path, x=real, y=labels), on="reference").scores == {"reference": 1.0}
+
+
+def test_samples_in_other_units_are_noticed(dense: Path) -> None:
+    with pytest.warns(UserWarning, match=r"100% of input 0 lies outside of -12.3 to 13.2, which is all"):
+        evaluate(dense, {"x": np.full((3, 6), 200, np.uint8), "y": [0, 1, 2]}, on="reference")
+
+
+@pytest.fixture
+def float_dense(tmp_path: Path) -> tuple[Path, dict[str, Array]]:
+    """A float model of one layer, and labelled samples: 3 × its input is what it takes."""
+    b = ModelBuilder()
+    weights = RNG.normal(size=(4, 6)).astype(np.float32)
+    x, w = b.tensor((1, 6), "float32", name="x"), b.tensor((4, 6), "float32", data=weights)
+    y = b.tensor((1, 4), "float32", name="y")
+    b.op("FULLY_CONNECTED", [x, w], [y], "FullyConnectedOptions")
+    (tmp_path / "layer.tflite").write_bytes(b.finish([x], [y]))
+    inputs = RNG.normal(size=(100, 6))
+    return tmp_path / "layer.tflite", {"x": inputs / 3, "y": (inputs @ weights.T).argmax(axis=1)}
+
+
+TRIPLED = Preprocessing(scale=(3.0,))
+
+
+def test_a_float_model_is_measured_beside_its_int8_form(float_dense: tuple[Path, dict[str, Array]]) -> None:
+    model, samples = float_dense
+    found = evaluate(model, samples, calibration=samples, preprocessing=TRIPLED)
+    assert list(found.scores) == ["float", "reference", "host"]
+    assert found.scores["float"] == 1.0 and found.scores["reference"] == found.scores["host"] > 0.9
+
+
+def test_a_quantized_model_is_saved_and_measured_again(
+    float_dense: tuple[Path, dict[str, Array]], tmp_path: Path
+) -> None:
+    model, samples = float_dense
+    made = tinygen.quantize_model(model, samples, preprocessing=TRIPLED, limit=50)
+    file = tinygen.save(made.graph, tmp_path / "int8.tflite")
+    sets = draw_inputs(made.graph, seed=0)
+    for values, answer in zip(sets, tflm(file.read_bytes(), sets), strict=True):
+        assert_equal("TFLM", answer, run(made.graph, values))
+    assert evaluate(file, samples, on="reference", preprocessing=TRIPLED).scores["reference"] > 0.9
+    with pytest.raises(UsageError, match=r"int8\.tflite is quantized already: there is nothing to quantize"):
+        tinygen.quantize_model(file, samples)
+    with pytest.raises(UsageError, match=r"expected a name that ends in \.tflite"):
+        tinygen.save(made.graph, tmp_path / "int8.onnx")
 
 
 def test_quantizing_is_what_the_operator_does() -> None:

@@ -9,7 +9,7 @@ tinygen.verify("kws").raise_if_wrong()
 
 from __future__ import annotations
 
-from tinygen.api import Build, build, inspect, load
+from tinygen.api import Build, build, inspect, load, quantize_model, save
 from tinygen.errors import (
     BudgetError,
     ModelError,
@@ -40,8 +40,10 @@ __all__ = [
     "evaluate",
     "inspect",
     "load",
+    "quantize_model",
     "read_report",
     "run",
     "run_on",
+    "save",
     "verify",
 ]

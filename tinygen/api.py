@@ -15,6 +15,7 @@ from tinygen import frontends, inspection
 from tinygen.calibration import Source, load_samples
 from tinygen.emit.render import emit
 from tinygen.errors import TinygenError, UsageError
+from tinygen.export import tflite
 from tinygen.files import write_files
 from tinygen.inspection import Inspection
 from tinygen.ir import store
@@ -27,7 +28,8 @@ from tinygen.passes import LOSSLESS, run_passes
 from tinygen.plan.arena import Plan, plan
 from tinygen.plan.budget import Budget, check_budget
 from tinygen.plan.order import in_best_order
-from tinygen.quantize import quantize, with_float_ports
+from tinygen.preprocessing import Preprocessing
+from tinygen.quantize import Quantized, quantize, with_float_ports
 from tinygen.quantize.report import Report
 from tinygen.report import ModelInfo, report
 from tinygen.target import Target, load_target
@@ -82,26 +84,27 @@ def build(
     flash: int | None = None,
     calibration: Source | None = None,
     float_io: bool = False,
+    preprocessing: Preprocessing | None = None,
 ) -> Build:
     """Compile `model` (a file or a graph) for `target` (a core or board, or its name).
 
     `name` prefixes every C symbol (default: from the file name). `ram` and `flash` are budgets in bytes (default:
     the board's). A float model is quantized to int8 by what its tensors hold on the samples in `calibration` (a file, a
-    folder, ``random`` or Python objects: see `tinygen.calibration`). `float_io` makes the program's inputs and outputs
-    float32 where they would be int8. Raises `BudgetError` if the program does not fit, and what `load` raises. Nothing
-    is written.
+    folder, ``random`` or Python objects: see `tinygen.calibration`), after `preprocessing`. `float_io` makes the
+    program's inputs and outputs float32 where they would be int8. Raises `BudgetError` if the program does not fit, and
+    what `load` raises. Nothing is written.
     """
     if optimize not in get_args(Optimize):
         raise UsageError(f"optimize '{optimize}': expected one of {', '.join(get_args(Optimize))}")
     goal = load_target(target) if isinstance(target, str) else target
     graph, info = _source(model)
-    graph, quantization = _quantized(graph, info.file, calibration)
+    graph, quantization = _quantized(graph, info.file, calibration, preprocessing)
     graph = with_float_ports(graph) if float_io else graph
     graph = _renamed(graph, symbol(name if name is not None else graph.name, given=name is not None))
     graph, outcomes = run_passes(graph, LOSSLESS)
     graph, program, layout = laid_out(graph, goal, optimize)
     command = command_line(
-        info.file, goal.name, graph.name if name else None, optimize, ram, flash, calibration, float_io
+        info.file, goal.name, graph.name if name else None, optimize, ram, flash, calibration, float_io, preprocessing
     )
     sources = {
         k: v.encode() for k, v in emit(program, layout, provenance(command, info, goal, program, layout)).items()
@@ -137,7 +140,9 @@ def _source(model: str | Path | Graph) -> tuple[Graph, ModelInfo]:
     return graph, ModelInfo(_encodable(path.name), "tflite", hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def _quantized(graph: Graph, file: str, calibration: Source | None) -> tuple[Graph, Report | None]:
+def _quantized(
+    graph: Graph, file: str, calibration: Source | None, preprocessing: Preprocessing | None
+) -> tuple[Graph, Report | None]:
     """`graph` in int8, with the report of its quantization; as it is if it has been quantized before."""
     if not is_float(graph):
         if calibration is not None:
@@ -148,8 +153,43 @@ def _quantized(graph: Graph, file: str, calibration: Source | None) -> tuple[Gra
             f"{file} is a float model: pass samples of its input with --calibration FILE (.npz, .npy or a folder, a "
             "hundred will do), by which it is quantized to int8; '--calibration random' tries it without data"
         )
-    made = quantize(graph, load_samples(calibration, [(name, graph.types[name]) for name in graph.inputs]))
+    made = _calibrated(graph, calibration, preprocessing, None)
     return made.graph, made.report
+
+
+def _calibrated(graph: Graph, calibration: Source, preprocessing: Preprocessing | None, limit: int | None) -> Quantized:
+    ports = [(name, graph.types[name]) for name in graph.inputs]
+    return quantize(graph, load_samples(calibration, ports, limit=limit, preprocessing=preprocessing))
+
+
+def quantize_model(
+    model: str | Path | Graph,
+    calibration: Source,
+    *,
+    preprocessing: Preprocessing | None = None,
+    limit: int | None = None,
+) -> Quantized:
+    """The int8 graph of a float model (a file or a graph), and what its quantization cost.
+
+    `calibration` are samples of its inputs as for `build`, of which the first `limit` are taken. Raises `UsageError` if
+    the model is quantized already, and what `load` raises.
+    """
+    graph, info = _source(model)
+    if not is_float(graph):
+        raise UsageError(f"{info.file} is quantized already: there is nothing to quantize")
+    return _calibrated(graph, calibration, preprocessing, limit)
+
+
+def save(graph: Graph, path: str | Path) -> Path:
+    """Write `graph` as a .tflite file, and return its path.
+
+    Raises `UnsupportedError`, naming the node, for what TFLite cannot say.
+    """
+    file = Path(path)
+    if file.suffix != ".tflite":
+        raise UsageError(f"'{file}': expected a name that ends in .tflite, the format that is written")
+    write_files(file.parent, {file.name: tflite.dumps(graph)})
+    return file
 
 
 def _encodable(name: str) -> str:
@@ -193,6 +233,7 @@ def command_line(
     flash: int | None,
     calibration: Source | None = None,
     float_io: bool = False,
+    preprocessing: Preprocessing | None = None,
 ) -> str:
     """The command that makes the same files again, without folders; samples out of Python are called SAMPLES."""
     words = ["tinygen", "build", file, "--target", target]
@@ -205,6 +246,8 @@ def command_line(
     }
     if calibration is None:
         del options["--calibration"]
+    else:
+        options |= (preprocessing or Preprocessing()).options()
     for option, value in options.items():
         words += [] if value is None else [option, str(value)]
     words += ["--float-io"] if float_io else []

@@ -59,9 +59,9 @@ def load_samples(
 ) -> list[list[Array]]:
     """The first `limit` (default: all) input sets in `source`, each with one array for each of `inputs` (name, type).
 
-    Arrays have the input's shape. Float inputs get float32; quantized ones their own integers as they are, or float32
-    real numbers where the source holds floats; other integers their own type. `UsageError`, a sentence that names file
-    and key, what was expected and what was found, for anything else.
+    Arrays have the input's shape. Float inputs get float32; quantized ones their own integers as they are, and float32
+    real numbers where the source holds any other type; other integers their own type. `UsageError`, a sentence that
+    names file and key, what was expected and what was found, for anything else.
     """
     return load_labelled(source, inputs, limit=limit, preprocessing=preprocessing).sets
 

@@ -6,33 +6,22 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from functools import wraps
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tinygen import api, doctor, evaluation, running
-from tinygen.errors import TinygenError, UsageError
-from tinygen.evaluation import Metric, On
+from tinygen import api, doctor, running
+from tinygen.data_commands import evaluate, quantize
+from tinygen.errors import TinygenError
 from tinygen.plan.budget import parse_bytes
 from tinygen.preprocessing import Preprocessing
 from tinygen.target import Target, all_targets, load_target
+from tinygen.terminal import ERR, OUT, json_option, preprocessed, print_quantization
 from tinygen.verify.check import Verification
 from tinygen.version import VERSION
-
-#: Columns of a table where there is no terminal to ask: enough for every row to stay on one line.
-_PIPE_WIDTH = 160
-# Names out of model files are printed as they are: neither [tags] nor :smileys: mean anything.
-_OUT = Console(
-    soft_wrap=True, highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH
-)
-_ERR = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
-
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts instead of tables.")
 
 
 class _Commands(click.Group):
@@ -52,6 +41,10 @@ class _Commands(click.Group):
 @click.version_option(VERSION, prog_name="tinygen")
 def main() -> None:
     """Turn a trained neural network into C for a microcontroller, and prove that it computes the same bits."""
+
+
+main.add_command(evaluate)
+main.add_command(quantize)
 
 
 def _bytes(option: str) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
@@ -77,7 +70,8 @@ def _bytes(option: str) -> Callable[[click.Context, click.Parameter, str | None]
 )
 @click.option("--calibration", help="Samples of a float model's input: .npz, .npy, a folder, or 'random'.")
 @click.option("--float-io", is_flag=True, help="Inputs and outputs in float32 instead of int8.")
-@_json
+@preprocessed
+@json_option
 def build(
     model: Path,
     target: str,
@@ -88,10 +82,11 @@ def build(
     optimize: Any,
     calibration: str | None,
     float_io: bool,
+    preprocessing: Preprocessing,
     as_json: bool,
 ) -> None:
     """Compile MODEL (a .tflite file) to C. A float model is quantized to int8, for which it needs --calibration."""
-    with _ERR.status(Text(f"compiling {model.name}")):
+    with ERR.status(Text(f"compiling {model.name}")):
         made = api.build(
             model,
             target,
@@ -101,6 +96,7 @@ def build(
             flash=flash,
             calibration=calibration,
             float_io=float_io,
+            preprocessing=preprocessing,
         )
         folder = made.write(out if out is not None else Path(made.name))
     if as_json:
@@ -108,8 +104,8 @@ def build(
         return
     _print_layers(made.report)
     _print_memory(made.report)
-    _print_quantization(made.report["quantization"])
-    _OUT.print(f"wrote {folder}/{made.name}.h, {made.name}.c; check them with: tinygen verify {folder}")
+    print_quantization(made.report["quantization"])
+    OUT.print(f"wrote {folder}/{made.name}.h, {made.name}.c; check them with: tinygen verify {folder}")
 
 
 def _print_layers(report: Mapping[str, Any]) -> None:
@@ -122,28 +118,18 @@ def _print_layers(report: Mapping[str, Any]) -> None:
         shape = "×".join(map(str, layer["output_shape"]))
         numbers = f"{layer['macs']:,}", f"{layer['constant_bytes']:,}"
         table.add_row(str(layer["step"]), layer["op"], layer["name"], shape, *numbers)
-    _OUT.print(table)
+    OUT.print(table)
 
 
 def _print_memory(report: Mapping[str, Any]) -> None:
     ram, flash, target = report["ram"], report["flash"], report["target"]
     stack = f"{ram['stack']:,} stack" if ram["stack"] is not None else "stack unknown: no compiler found"
     how = f"linked, {flash['optimization']}, {flash['compiler']}" if flash["measured"] else "estimate: nothing linked"
-    _OUT.print(f"\nRAM    {ram['total']:>9,} bytes{_of(target['ram'])}: {ram['arena']:,} arena, {stack}")
-    _OUT.print(
+    OUT.print(f"\nRAM    {ram['total']:>9,} bytes{_of(target['ram'])}: {ram['arena']:,} arena, {stack}")
+    OUT.print(
         f"flash  {flash['total']:>9,} bytes{_of(target['flash'])}: {flash['constants']:,} constants, "
         f"{flash['code']:,} code ({how})"
     )
-
-
-def _print_quantization(found: Mapping[str, Any] | None) -> None:
-    """Signal-to-noise ratios of the outputs against the float model, and of the layers that lost most."""
-    if found is None:
-        return
-    outputs = ", ".join(f"{name} {ratio:.1f} dB" for name, ratio in found["outputs"].items())
-    worst = sorted(found["layers"], key=lambda layer: float(layer["activations"]))[:3]
-    layers = ", ".join(f"{w['op']} '{w['name']}' {w['activations']:.1f} dB" for w in worst)
-    _OUT.print(f"int8   signal to noise on the samples: outputs {outputs}; worst layers {layers}")
 
 
 def _of(limit: int | None) -> str:
@@ -156,10 +142,10 @@ def _of(limit: int | None) -> str:
 @click.option("--vectors", type=click.IntRange(0, 10_000), default=8, show_default=True, help="Random input sets.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random inputs.")
 @click.option("--inputs", type=click.Path(path_type=Path), help="Your own inputs (.npz) instead of random ones.")
-@_json
+@json_option
 def verify(folder: Path, on: str, vectors: int, seed: int, inputs: Path | None, as_json: bool) -> None:
     """Run the C in FOLDER and compare every output byte with the numpy reference."""
-    with _ERR.status(Text(f"verifying {folder}")):
+    with ERR.status(Text(f"verifying {folder}")):
         result = running.verify(folder, on=on, vectors=vectors, seed=seed, inputs=inputs)
     if as_json:
         click.echo(json.dumps(result.as_dict(), indent=1))
@@ -170,7 +156,7 @@ def verify(folder: Path, on: str, vectors: int, seed: int, inputs: Path | None, 
 
 def _print_verification(result: Verification) -> None:
     for line in result.lines():
-        _OUT.print(line)
+        OUT.print(line)
 
 
 @main.command()
@@ -180,64 +166,14 @@ def _print_verification(result: Verification) -> None:
 @click.option("--on", type=click.Choice(["reference", "host", "qemu"]), default="host", show_default=True)
 def run(folder: Path, inputs: Path, outputs: Path, on: str) -> None:
     """Run the program in FOLDER on your own inputs."""
-    with _ERR.status(Text(f"running {folder} on {on}")):
+    with ERR.status(Text(f"running {folder} on {on}")):
         count = running.run(folder, inputs, outputs, on=on)
-    _OUT.print(f"ran {count} input set{'s' if count != 1 else ''} on {on}; outputs are in {outputs}")
-
-
-def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
-    """Numbers with commas between them."""
-    try:
-        return None if value is None else tuple(float(part) for part in value.split(","))
-    except ValueError:
-        raise UsageError(
-            f"--{param.name} {value}: expected a number, or one for each channel: 0.5 or 123,117,104"
-        ) from None
-
-
-def _preprocessed(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options --mean, --scale and --layout, which become the one argument `preprocessing`."""
-
-    @click.option("--mean", callback=_numbers, help="Subtracted from the data, by channel if several: 123,117,104.")
-    @click.option("--scale", callback=_numbers, help="What the data is multiplied with then.")
-    @click.option("--layout", type=click.Choice(["nhwc", "nchw"]), help="Layout to turn the data into.")
-    @wraps(command)
-    def wrapped(mean: Any, scale: Any, layout: Any, **options: Any) -> Any:
-        return command(preprocessing=Preprocessing(mean or (0.0,), scale or (1.0,), layout), **options)
-
-    return wrapped
+    OUT.print(f"ran {count} input set{'s' if count != 1 else ''} on {on}; outputs are in {outputs}")
 
 
 @main.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "--data", required=True, help="Samples and labels: .npz, .npy, folder of .npy, pictures or .wav, 'random'."
-)
-@click.option("--metric", type=click.Choice(get_args(Metric)), help="Default: what suits labels and outputs.")
-@click.option("--on", type=click.Choice(get_args(On)), default="host", show_default=True, help="How far to go.")
-@click.option("--limit", type=click.IntRange(1), help="Only the first N samples.")
-@click.option("--target", default="cortex-m4", show_default=True, help="Core or board to compile a model file for.")
-@_preprocessed
-@_json
-def evaluate(model: Path, data: str, as_json: bool, **options: Any) -> None:
-    """Measure MODEL, a file or a folder that build wrote, on labelled data: float, integer reference, C."""
-    with _ERR.status(Text(f"evaluating {model.name}")):
-        found = evaluation.evaluate(model, data, **options)
-    if as_json:
-        click.echo(json.dumps(found.as_dict(), indent=1))
-        return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("where")
-    table.add_column(found.metric, justify="right")
-    for where, score in found.scores.items():
-        table.add_row(where, f"{score:.6g}")
-    _OUT.print(table)
-    _OUT.print(f"{found.samples} samples, compared with {found.against}")
-
-
-@main.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@_json
+@json_option
 def inspect(model: Path, as_json: bool) -> None:
     """Show what MODEL consists of, and what of it is unsupported and why."""
     found = api.inspect(model)
@@ -245,14 +181,14 @@ def inspect(model: Path, as_json: bool) -> None:
         click.echo(json.dumps(found.as_dict(), indent=1))
     else:
         for line in found.lines():
-            _OUT.print(line)
+            OUT.print(line)
     if found.problems:
         sys.exit(4)
 
 
 @main.command()
 @click.argument("name", required=False)
-@_json
+@json_option
 def targets(name: str | None, as_json: bool) -> None:
     """List cores and boards, or show one."""
     chosen = [load_target(name)] if name else list(all_targets())
@@ -266,7 +202,7 @@ def targets(name: str | None, as_json: bool) -> None:
         d = _target_dict(t)
         sizes = [f"{d[k] // 1024:,} K" if d[k] else "" for k in ("ram", "flash")]
         table.add_row(t.name, t.core, *sizes, ", ".join(d["features"]), d["emulator"] or "", t.description)
-    _OUT.print(table)
+    OUT.print(table)
 
 
 def _target_dict(target: Target) -> dict[str, Any]:
@@ -284,7 +220,7 @@ def _target_dict(target: Target) -> dict[str, Any]:
 
 
 @main.command(name="doctor")
-@_json
+@json_option
 def doctor_(as_json: bool) -> None:
     """Show which compilers and emulators are here, and how to install what is missing."""
     checks = doctor.diagnose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ Metric = Literal["top1", "top5", "auc", "mse", "mae", "agreement"]
 On = Literal["reference", "host", "qemu"]
 #: Seconds that the C may take for all samples.
 TIMEOUT = 3600.0
+#: The share of real input values outside of the model's range from which on the samples look wrong.
+OUTSIDE = 0.1
 #: Metrics that compare with the first runner where there are no labels.
 _COMPARING = ("mse", "mae", "agreement")
 
@@ -58,6 +61,7 @@ def evaluate(
     limit: int | None = None,
     preprocessing: Preprocessing | None = None,
     target: str | Target = "cortex-m4",
+    calibration: Source | None = None,
 ) -> Evaluation:
     """Run `model` (a model file, a graph, or a folder that ``build`` wrote) on `data` and compare with its labels.
 
@@ -65,7 +69,8 @@ def evaluate(
     top5, 0 and 1 for auc, values of the output's shape for mse and mae. Without labels, all runners are compared with
     the first one. Float data is quantized with the model's input scales. What runs is cumulative: `on` is
     ``reference``, ``host`` (the reference and the C on this computer) or ``qemu`` (the C under emulation, too). A model
-    file is compiled for `target`. The default `metric` follows from labels and outputs.
+    file is compiled for `target`, a float model only with `calibration` to quantize it by. The default `metric` follows
+    from labels and outputs.
     """
     if metric is not None and metric not in get_args(Metric):
         raise UsageError(f"metric '{metric}': expected one of {', '.join(get_args(Metric))}")
@@ -74,7 +79,13 @@ def evaluate(
     folder = Path(model) if isinstance(model, str | Path) and Path(model).is_dir() else None
     graph = running.read_graph(folder) if folder else api.load(model) if not isinstance(model, Graph) else model
     samples = load_labelled(data, [(n, graph.types[n]) for n in graph.inputs], limit=limit, preprocessing=preprocessing)
-    outputs = dict(_runs(graph, folder, samples.sets, on, target))
+    outputs = {}
+    if is_float(graph):
+        name = graph.outputs[0]
+        outputs["float"] = _stacked([reference.run_real(graph, values)[name] for values in samples.sets])
+    integer = _integers(graph, calibration, preprocessing)
+    if integer is not None:
+        outputs |= _runs(integer, folder, samples.sets, on, target)
     judge = _Judge(graph, samples, outputs)
     chosen = metric or judge.default()
     against = "labels" if samples.labels is not None and chosen != "agreement" else next(iter(outputs))
@@ -82,15 +93,19 @@ def evaluate(
     return Evaluation(graph.name, chosen, len(samples.sets), against, scores)
 
 
+def _integers(graph: Graph, calibration: Source | None, preprocessing: Preprocessing | None) -> Graph | None:
+    """The int8 form of `graph`; None for a float model without calibration data."""
+    if calibration is not None:
+        return api.quantize_model(graph, calibration, preprocessing=preprocessing).graph
+    return None if is_float(graph) else graph
+
+
 def _runs(
     graph: Graph, folder: Path | None, sets: Sequence[Sequence[Array]], on: On, target: str | Target
 ) -> Iterator[tuple[str, Real]]:
     """What runs, by name, and the first output's real numbers [N, elements]."""
-    kind, name = graph.types[graph.outputs[0]], graph.outputs[0]
-    if is_float(graph):
-        yield "float", _stacked([reference.run_real(graph, values)[name] for values in sets])
-        return
-    integers = [as_inputs([graph.types[n] for n in graph.inputs], values) for values in sets]
+    kind = graph.types[graph.outputs[0]]
+    integers = as_inputs([graph.types[n] for n in graph.inputs], sets)
     yield "reference", _stacked([kind.dequantize(reference.run(graph, values)[0]) for values in integers])
     if on == "reference":
         return
@@ -104,12 +119,30 @@ def _runs(
         yield execution.where, _stacked([kind.dequantize(values[0]) for values in execution.outputs])
 
 
-def as_inputs(types: Sequence[TensorType], values: Sequence[Array]) -> list[Array]:
-    """`values` in the model's own element types: real numbers are quantized where the model takes integers."""
+def as_inputs(types: Sequence[TensorType], sets: Sequence[Sequence[Array]]) -> list[list[Array]]:
+    """`sets` in the model's own element types: real numbers are quantized where the model takes integers.
+
+    Warns where the model's range holds too few of them.
+    """
+    for index, tensor in enumerate(types):
+        real = [values[index] for values in sets if values[index].dtype != tensor.dtype.numpy]
+        if real and (outside := _outside(np.stack(real), tensor)) > OUTSIDE:
+            low, high = tensor.dequantize(np.array(tensor.dtype.limits))
+            warnings.warn(
+                f"{outside:.0%} of input {index} lies outside of {low:.4g} to {high:.4g}, which is all that the model "
+                "can take: are the samples scaled as in training?",
+                stacklevel=3,
+            )
     return [
-        quantized(value, tensor) if value.dtype != tensor.dtype.numpy else value
-        for value, tensor in zip(values, types, strict=True)
+        [quantized(v, t) if v.dtype != t.dtype.numpy else v for v, t in zip(values, types, strict=True)]
+        for values in sets
     ]
+
+
+def _outside(values: Array, tensor: TensorType) -> float:
+    """The share of real `values` that lie more than a step outside of what `tensor` can hold."""
+    low, high = tensor.dequantize(np.array(tensor.dtype.limits))
+    return float(np.mean((values < low - tensor.q.scale) | (values > high + tensor.q.scale)))
 
 
 def quantized(values: Array, tensor: TensorType) -> Array:
@@ -140,7 +173,8 @@ class _Judge:
             return "agreement" if elements > 1 else "mse"
         if labels.dtype.kind == "f":
             return "mse"
-        return "auc" if self.reconstructs() or elements == 1 else "top1"
+        binary = set(np.unique(labels).tolist()) == {0, 1}
+        return "auc" if elements == 1 or (binary and self.reconstructs()) else "top1"
 
     def reconstructs(self) -> bool:
         """Whether the output is the input again, as of an autoencoder."""

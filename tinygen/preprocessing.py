@@ -33,6 +33,16 @@ class Preprocessing:
         if not self.mean or not self.scale or not np.all(np.isfinite((*self.mean, *self.scale))):
             raise UsageError("mean and scale: expected one number, or one for each channel")
 
+    def options(self) -> dict[str, str | None]:
+        """The options of the command line that say the same; None where they need not be given."""
+        mean, scale = (",".join(f"{value:.9g}" for value in values) for values in (self.mean, self.scale))
+        plain = Preprocessing()
+        return {
+            "--mean": None if self.mean == plain.mean else mean,
+            "--scale": None if self.scale == plain.scale else scale,
+            "--layout": self.layout,
+        }
+
     @property
     def changes_values(self) -> bool:
         return any(self.mean) or any(s != 1.0 for s in self.scale)
@@ -78,8 +88,8 @@ def _hint(stack: Array, tensor: TensorType) -> str:
 def _values(where: str, stack: Array, tensor: TensorType, preprocessing: Preprocessing) -> Array:
     """`stack`, preprocessed, in the element type that `load_samples` promises for `tensor`."""
     kind = stack.dtype.kind
-    real = tensor.dtype is DType.FLOAT32 or (tensor.quant is not None and (kind == "f" or preprocessing.changes_values))
-    if real and kind in "biuf":
+    own = stack.dtype == tensor.dtype.numpy and not preprocessing.changes_values
+    if kind in "biuf" and (tensor.dtype is DType.FLOAT32 or (tensor.quant is not None and not own)):
         values = _scaled(where, stack, preprocessing).astype(np.float32)
         if not np.isfinite(values).all():
             raise UsageError(f"{where}: expected finite numbers, got NaN or infinity")

@@ -55,10 +55,6 @@ class _Writer:
 
     def written(self, node: Node) -> Iterator[Node]:
         """What stands for `node`."""
-        if node.op == "LOOKUP":
-            raise UnsupportedError(
-                f"LOOKUP '{node.name}' has no TFLite form: export the model before its functions are folded to tables"
-            )
         if node.op in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             node = self.biased(node)
         attrs: Any = node.attrs

@@ -41,6 +41,10 @@ def dumps(graph: Graph) -> bytes:
 
     Raises `UnsupportedError`, naming the node, for what TFLite cannot say.
     """
+    for node in graph.nodes:
+        if not hasattr(tflite.BuiltinOperator, node.op):
+            hint = ": export the model before its functions are folded to tables" if node.op == "LOOKUP" else ""
+            raise UnsupportedError(f"{node.op} '{node.name}' has no TFLite form{hint}")
     return _Writer(spelled(graph)).file()
 
 
@@ -151,9 +155,7 @@ class _Writer:
         return int(tflite.OperatorEnd(builder))
 
     def code(self, op: str, version: int) -> int:
-        number = getattr(tflite.BuiltinOperator, op, None)
-        if number is None:
-            raise UnsupportedError(f"operator {op} has no TFLite form")
+        number = int(getattr(tflite.BuiltinOperator, op))
         tflite.OperatorCodeStart(self.builder)
         # readers older than schema 3a know the 8-bit field only
         tflite.OperatorCodeAddDeprecatedBuiltinCode(self.builder, min(number, 127))

@@ -1,0 +1,64 @@
+"""The commands that read data: evaluate and quantize."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from tinygen import api, evaluation
+from tinygen.evaluation import Metric, On
+from tinygen.terminal import ERR, OUT, json_option, preprocessed, print_quantization
+
+_CALIBRATION = "Samples of the float model's input: .npz, .npy, a folder, or 'random'."
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--data", required=True, help="Samples and labels: .npz, .npy, folder of .npy, pictures or .wav, 'random'."
+)
+@click.option("--metric", type=click.Choice(get_args(Metric)), help="Default: what suits labels and outputs.")
+@click.option("--on", type=click.Choice(get_args(On)), default="host", show_default=True, help="How far to go.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first N samples.")
+@click.option("--target", default="cortex-m4", show_default=True, help="Core or board to compile a model file for.")
+@click.option("--calibration", help=f"{_CALIBRATION} Then its int8 form and C are measured, too.")
+@preprocessed
+@json_option
+def evaluate(model: Path, data: str, as_json: bool, **options: Any) -> None:
+    """Measure MODEL, a file or a folder that build wrote, on labelled data: float, integer reference, C."""
+    with ERR.status(Text(f"evaluating {model.name}")):
+        found = evaluation.evaluate(model, data, **options)
+    if as_json:
+        click.echo(json.dumps(found.as_dict(), indent=1))
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("where")
+    table.add_column(found.metric, justify="right")
+    for where, score in found.scores.items():
+        table.add_row(where, f"{score:.6g}")
+    OUT.print(table)
+    OUT.print(f"{found.samples} samples, compared with {found.against}")
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--calibration", required=True, help=_CALIBRATION)
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .tflite file to write.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first N samples.")
+@preprocessed
+@json_option
+def quantize(model: Path, calibration: str, out: Path, as_json: bool, **options: Any) -> None:
+    """Quantize the float MODEL to int8 and write it as a .tflite file, to use elsewhere."""
+    with ERR.status(Text(f"quantizing {model.name}")):
+        made = api.quantize_model(model, calibration, **options)
+        api.save(made.graph, out)
+    if as_json:
+        click.echo(json.dumps(made.report.as_dict(), indent=1))
+        return
+    print_quantization(made.report.as_dict())
+    OUT.print(f"wrote {out}")

@@ -1,0 +1,57 @@
+"""What the commands share: where they print, and options that several of them take."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any
+
+import click
+from rich.console import Console
+
+from tinygen.errors import UsageError
+from tinygen.preprocessing import Preprocessing
+
+#: Columns of a table where there is no terminal to ask: enough for every row to stay on one line.
+_PIPE_WIDTH = 160
+# Names out of model files are printed as they are: neither [tags] nor :smileys: mean anything.
+OUT = Console(
+    soft_wrap=True, highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH
+)
+ERR = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts instead of tables.")
+
+
+def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    """Numbers with commas between them."""
+    try:
+        return None if value is None else tuple(float(part) for part in value.split(","))
+    except ValueError:
+        raise UsageError(
+            f"--{param.name} {value}: expected a number, or one for each channel: 0.5 or 123,117,104"
+        ) from None
+
+
+def preprocessed(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options --mean, --scale and --layout, which become the one argument `preprocessing`."""
+
+    @click.option("--mean", callback=_numbers, help="Subtracted from the data, by channel if several: 123,117,104.")
+    @click.option("--scale", callback=_numbers, help="What the data is multiplied with then.")
+    @click.option("--layout", type=click.Choice(["nhwc", "nchw"]), help="Layout to turn the data into.")
+    @wraps(command)
+    def wrapped(mean: Any, scale: Any, layout: Any, **options: Any) -> Any:
+        return command(preprocessing=Preprocessing(mean or (0.0,), scale or (1.0,), layout), **options)
+
+    return wrapped
+
+
+def print_quantization(found: Mapping[str, Any] | None) -> None:
+    """Signal-to-noise ratios of the outputs against the float model, and of the layers that lost most."""
+    if found is None:
+        return
+    outputs = ", ".join(f"{name} {ratio:.1f} dB" for name, ratio in found["outputs"].items())
+    worst = sorted(found["layers"], key=lambda layer: float(layer["activations"]))[:3]
+    layers = ", ".join(f"{w['op']} '{w['name']}' {w['activations']:.1f} dB" for w in worst)
+    OUT.print(f"int8   signal to noise on the samples: outputs {outputs}; worst layers {layers}")
