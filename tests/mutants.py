@@ -2,8 +2,9 @@
 
     python tests/mutants.py [--only NAME]
 
-Each mutant is one replacement in one file of a copy of the repository, and the tests that should fail on it. A mutant whose
-text is not found, or whose tests pass, is a failure: of this list, or of the tests. The same tests pass without it.
+Each mutant is one replacement in one file of a copy of the repository, and the tests that should fail on it. A mutant
+whose text is not found, or whose tests pass, is a failure: of this list, or of the tests. The same tests pass without
+it.
 """
 
 from __future__ import annotations

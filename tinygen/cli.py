@@ -145,9 +145,7 @@ def _print_verification(result: Verification) -> None:
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "--inputs", type=click.Path(path_type=Path), required=True, help="Input tensors (.npz), by name or in0 …"
-)
+@click.option("--inputs", type=click.Path(path_type=Path), required=True, help="Input tensors (.npz), by name or in0 …")
 @click.option("--outputs", type=click.Path(path_type=Path), required=True, help="Where the outputs go (.npz).")
 @click.option("--on", type=click.Choice(["reference", "host", "qemu"]), default="host", show_default=True)
 def run(folder: Path, inputs: Path, outputs: Path, on: str) -> None:
