@@ -47,3 +47,17 @@ def float_add() -> bytes:
     x, y = b.tensor((1, 4), "float32", name="x"), b.tensor((1, 4), "float32", name="sum")
     b.op("ADD", [x, x], [y], "AddOptions")
     return b.finish([x], [y])
+
+
+def float_island(function: str = "RELU") -> bytes:
+    """An int8 function of one value computed in floats: DEQUANTIZE, `function`, QUANTIZE."""
+    b = ModelBuilder()
+    x, f, g, y = (
+        b.tensor((1, 4), *Q),
+        b.tensor((1, 4), "float32"),
+        b.tensor((1, 4), "float32", name="g"),
+        b.tensor((1, 4), *Q),
+    )
+    for op, source, result in (("DEQUANTIZE", x, f), (function, f, g), ("QUANTIZE", g, y)):
+        b.op(op, [source], [result])
+    return b.finish([x], [y])
