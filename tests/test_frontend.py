@@ -440,10 +440,10 @@ def dense(activations: str, weights: str) -> bytes:
 @pytest.mark.parametrize(
     ("activations", "weights", "words"),
     [
-        ("float32", "float32", "float models are not supported yet"),
+        ("float32", "float32", "Float models are not supported yet"),
         ("float32", "int8", "dynamic-range quantization"),
         ("uint8", "uint8", "uint8 quantization of before 2020"),
-        ("int16", "int8", "int16 activations (16x8)"),
+        ("int16", "int8", "Activations of int16 (16x8)"),
     ],
 )
 def test_other_element_types(tmp_path: Path, activations: str, weights: str, words: str) -> None:
