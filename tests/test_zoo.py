@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import bench
 from tests import zoo
+from tinygen import toolchain
 from tinygen.ir.types import Array
 from tinygen.target import load_target
 from tinygen.verify.build_dir import BuildDir
@@ -192,3 +194,14 @@ def _pixels(bmp: Path) -> Array:
     data = bmp.read_bytes()
     start, width, height = (int.from_bytes(data[at : at + 4], "little") for at in (10, 18, 22))
     return np.frombuffer(data, np.int8, width * height, start).reshape(height, width)[::-1]
+
+
+@pytest.mark.qemu
+def test_the_readme_shows_what_was_measured() -> None:
+    """README.md holds the table that `python -m benchmarks.bench --markdown` prints."""
+    gcc = toolchain.version(toolchain.find_cross())
+    if not gcc.startswith("12.2"):
+        pytest.skip(f"README.md's figures are gcc 12.2's; this is {gcc}")
+    _, peers = bench.read_peers()
+    rows = [bench.measure(model, peer, (bench.CORE,), "balanced") for model, peer in peers.items()]
+    assert bench.markdown(rows) in (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
