@@ -28,6 +28,7 @@ test: lint ## style, types and all tests
 
 lint: $(STAMP) ## style and types
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check -q .
 	$(BIN)/mypy
 
 docs: $(STAMP) ## remake the pages that are generated from data

@@ -184,6 +184,31 @@ def _ram(rows: Sequence[Row]) -> Table:
     return table
 
 
+#: What README.md calls the models.
+NAMES = {
+    "KWS": "keyword spotting",
+    "IC": "image classification",
+    "AD": "anomaly detection",
+    "VWW": "person detection (VWW)",
+}
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The table of README.md: bytes and million instructions on `CORE`, the peer's figures beside ours."""
+    lines = [
+        "| model | flash | TFLM | | RAM | TFLM | | stack | TFLM | instructions | TFLM |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        cost, peer, counted = row.cost, row.peer, row.instructions[CORE] or 0
+        lines.append(
+            f"| {NAMES[row.model]} | {cost.flash:,} | {peer.flash:,} | {cost.flash / peer.flash:.2f}× "
+            f"| {cost.ram:,} | {peer.ram:,} | {cost.ram / peer.ram:.2f}× | {cost.stack} | {peer.stack} "
+            f"| {counted / 1e6:.1f} M | {peer.instructions[CORE] / 1e6:.1f} M |"
+        )
+    return "\n".join(lines)
+
+
 def _ok(kept: bool) -> str:
     return "ok" if kept else "[bold red]MISSED[/]"
 
@@ -228,6 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--optimize", choices=get_args(Optimize), default="balanced")
     parser.add_argument("--cores", choices=[*CORES, "all"], default=CORE, help="where instructions are counted")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument("--markdown", action="store_true", help="print the table of README.md")
     options = parser.parse_args(arguments)
     if not zoo.PRESENT:
         print(zoo.ABSENT, file=sys.stderr)
@@ -241,6 +267,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     if options.json:
         print(json.dumps(as_dict(rows, provenance, options.optimize), indent=1))
+    elif options.markdown:
+        print(markdown(rows))
     else:
         _print(rows, cores, provenance, options.optimize)
     return 0 if _all_ok(rows) else 1

@@ -4,14 +4,17 @@
 set -eu
 
 packages=
-need() { # command or file, package
-    command -v "$1" >/dev/null 2>&1 || [ -e "$1" ] || packages="$packages $2"
+need() { # command, package
+    command -v "$1" >/dev/null 2>&1 || packages="$packages $2"
 }
 need gcc gcc
 need g++ g++
 need clang clang
 need arm-none-eabi-gcc gcc-arm-none-eabi
-need /usr/lib/arm-none-eabi/include/newlib.h libnewlib-arm-none-eabi
+case "$(arm-none-eabi-gcc -print-file-name=nano.specs 2>/dev/null)" in
+/*) ;;
+*) packages="$packages libnewlib-arm-none-eabi" ;;
+esac
 need qemu-system-arm qemu-system-arm
 ${PYTHON:-python3} -c 'import ensurepip' 2>/dev/null || packages="$packages python3-venv"
 [ -n "$packages" ] || exit 0

@@ -25,13 +25,12 @@ from tinygen.ops import call_of, op_of
 from tinygen.plan.arena import plan
 from tinygen.reference import run
 from tinygen.target import load_target
+from tinygen.toolchain import CFLAGS
 
 Inputs = Sequence[Array]
 
-FLAGS = (
-    "-std=c99 -O1 -g -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wcast-align -Werror "
-    "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
-).split()
+SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
+FLAGS = ("-O1", "-g", *CFLAGS, "-Werror", *SANITIZE)
 
 
 def load(data: bytes, name: str = "m") -> Graph:
@@ -172,7 +171,8 @@ def check_real(graph: Graph, inputs: Inputs, outputs: Sequence[Array]) -> None:
     for exact, got, name in zip(op_of(node).real(call, reals), outputs, graph.outputs, strict=True):
         t = graph.types[name]
         if t.quant is None:
-            assert np.allclose(np.asarray(exact).reshape(t.shape), got, rtol=1e-5, atol=1e-6), f"{node.op} off its meaning"
+            close = np.allclose(np.asarray(exact).reshape(t.shape), got, rtol=1e-5, atol=1e-6)
+            assert close, f"{node.op} is off its meaning"
             continue
         steps = np.clip(np.asarray(exact).reshape(t.shape) / t.q.scale + t.q.zero_point, *t.dtype.limits)
         worst = float(np.max(np.abs(steps - got)))

@@ -58,3 +58,17 @@ def float_inside() -> bytes:
     b.op("ADD", [real, real], [y], "AddOptions")
     b.op("QUANTIZE", [y], [z])
     return b.finish([x], [z])
+
+
+def float_island(function: str = "RELU") -> bytes:
+    """An int8 function of one value computed in floats: DEQUANTIZE, `function`, QUANTIZE."""
+    b = ModelBuilder()
+    x, f, g, y = (
+        b.tensor((1, 4), *Q),
+        b.tensor((1, 4), "float32"),
+        b.tensor((1, 4), "float32", name="g"),
+        b.tensor((1, 4), *Q),
+    )
+    for op, source, result in (("DEQUANTIZE", x, f), (function, f, g), ("QUANTIZE", g, y)):
+        b.op(op, [source], [result])
+    return b.finish([x], [y])

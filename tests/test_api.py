@@ -110,6 +110,8 @@ def test_a_graph_is_checked_as_a_file_is(tmp_path: Path) -> None:
     graph = load(small_models.float_inside())
     with pytest.raises(UnsupportedError, match=r"node 'sum' \(ADD\)"):
         tinygen.build(graph)
+    with pytest.raises(UnsupportedError, match=r"node 'g' \(LOGISTIC\)"):
+        tinygen.build(load(small_models.float_island("LOGISTIC")))  # before any pass makes a table of it
     (tmp_path / "floats.tflite").write_bytes(small_models.float_inside())
     with pytest.raises(UnsupportedError, match=r"floats\.tflite: node 'sum' \(ADD\)"):
         tinygen.load(tmp_path / "floats.tflite")

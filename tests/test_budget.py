@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import zipfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from tests import small_models
 from tests.laws import load
+from tests.tflite_builder import ModelBuilder
 from tinygen import api, measure, toolchain
 from tinygen.errors import BudgetError, ToolError, UnsupportedError, UsageError
 from tinygen.ir.graph import Graph
@@ -160,3 +162,14 @@ def test_memory_adds_up() -> None:
     memory = measure.Memory(100, 20, (), (), 30, 4, True, "-O2", None)
     assert (memory.ram, memory.flash) == (120, 34)
     assert dataclasses.replace(memory, stack=None).ram == 100
+
+
+@pytest.mark.parametrize("target", ["cortex-m4", "host"])
+def test_layers_that_compile_to_the_same_code_have_a_stack(target: str) -> None:
+    """gcc folds identical functions into one, which leaves holes in its call graph unless told not to."""
+    b = ModelBuilder()
+    tensors = [b.tensor((1, 4), *small_models.Q) for _ in range(6)]
+    for source, result in pairwise(tensors):
+        b.op("MAXIMUM", [source, tensors[0]], [result], "MaximumMinimumOptions")
+    report = api.build(load(b.finish(tensors[:1], tensors[-1:])), target, optimize="speed").report
+    assert report["ram"]["stack"] > 0 and len(report["ram"]["stack_path"]) >= 2

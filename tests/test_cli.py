@@ -464,7 +464,12 @@ def test_inspect_what_is_unsupported(tmp_path: Path) -> None:
     b.op("SQUARE", [y], [z])
     for name, data, operators, reason in (
         ("operator", b.finish([x], [z]), {"ELU": 1, "SQUARE": 1}, "operators not supported: SQUARE"),
-        ("types", small_models.float_inside(), {"DEQUANTIZE": 1, "ADD": 1, "QUANTIZE": 1}, "node 'sum' (ADD): Both inputs"),
+        (
+            "types",
+            small_models.float_inside(),
+            {"DEQUANTIZE": 1, "ADD": 1, "QUANTIZE": 1},
+            "node 'sum' (ADD): Both inputs",
+        ),
     ):
         path = tmp_path / f"{name}.tflite"
         path.write_bytes(data)

@@ -441,7 +441,7 @@ def dense(activations: str, weights: str) -> bytes:
     ("activations", "weights", "words"),
     [
         ("uint8", "uint8", "uint8 quantization of before 2020"),
-        ("int16", "int8", "int16 activations (16x8)"),
+        ("int16", "int8", "Activations of int16 (16x8)"),
     ],
 )
 def test_other_element_types(tmp_path: Path, activations: str, weights: str, words: str) -> None:

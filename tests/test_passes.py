@@ -236,6 +236,21 @@ def chain(*ops: str, tap: int | None = None, give_out: bool = False) -> bytes:
     return b.finish([tensors[0]], outputs)
 
 
+def shared_floats(give_out: bool) -> bytes:
+    """Floats that two functions read: QUANTIZE, and NEG and QUANTIZE; the model may give them out."""
+    b = ModelBuilder()
+    x, floats, negated = b.tensor((2, 3), *Q), b.tensor((2, 3), "float32"), b.tensor((2, 3), "float32")
+    y, z = b.tensor((2, 3), "int8", 0.2, 3), b.tensor((2, 3), "int8", 0.15, 0)
+    for op, source, result in (
+        ("DEQUANTIZE", x, floats),
+        ("NEG", floats, negated),
+        ("QUANTIZE", negated, y),
+        ("QUANTIZE", floats, z),
+    ):
+        b.op(op, [source], [result])
+    return b.finish([x], [y, z, floats] if give_out else [y, z])
+
+
 # --- Cases --------------------------------------------------------------------------------------------------------
 
 
@@ -281,6 +296,8 @@ FIRES = {
     "a table of four": Case(lambda: chain("ELU", "7", "LOGISTIC", "100"), FoldTables(), "LOOKUP"),
     "a float island": Case(lambda: chain("ELU", "DEQUANTIZE", "NEG", "QUANTIZE", "TANH"), FoldTables(), "LOOKUP"),
     "a detour through floats": Case(lambda: chain("ELU", "DEQUANTIZE", "QUANTIZE"), FoldTables(), "LOOKUP"),
+    "floats that two read": Case(lambda: shared_floats(False), FoldTables(), "LOOKUP LOOKUP"),
+    "floats that are an output": Case(lambda: shared_floats(True), FoldTables(), "DEQUANTIZE LOOKUP LOOKUP"),
     "a float end": Case(lambda: chain("ELU", "TANH", "DEQUANTIZE"), FoldTables(), "LOOKUP DEQUANTIZE"),
     "two tables and an output": Case(
         lambda: chain("ELU", "TANH", "ELU", tap=1, give_out=True), FoldTables(), "ELU LOOKUP"

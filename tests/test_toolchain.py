@@ -244,8 +244,9 @@ def test_run_says_what_cannot_start(tmp_path: Path) -> None:
         run([tmp_path / "nothing"])
 
 
-def fake_tool(path: Path, version: str) -> None:
-    path.write_text(f"#!/bin/sh\necho '{version}'\n")
+def fake_tool(path: Path, version: str, specs: str = "/lib/nano.specs") -> None:
+    """A program that answers as gcc does when asked for newlib-nano, and with its version to anything else."""
+    path.write_text(f"#!/bin/sh\ncase $1 in -print-file-name=*) echo '{specs}' ;; *) echo '{version}' ;; esac\n")
     path.chmod(0o755)
 
 
@@ -258,6 +259,16 @@ def test_the_cross_compiler_can_be_chosen(tmp_path: Path, monkeypatch: pytest.Mo
     assert toolchain.find_size() == str(tmp_path / "my-size")
     assert toolchain.version(toolchain.find_cross()) == "13.2.1"
     assert toolchain.version(toolchain.find_size()) == "2.41"
+
+
+def test_a_compiler_without_a_library_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_tool(tmp_path / "bare-gcc", "bare-gcc 13.2.1", specs="nano.specs")
+    monkeypatch.setenv("TINYGEN_CC", str(tmp_path / "bare-gcc"))
+    with pytest.raises(ToolError, match="bare-gcc has no C library: install libnewlib-arm-none-eabi"):
+        toolchain.find_cross()
+    checks = {check.name: check for check in doctor.diagnose()}
+    assert checks["arm-none-eabi-gcc"].found == "13.2.1"
+    assert checks["newlib-nano"].found is None
 
 
 def test_missing_tools_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

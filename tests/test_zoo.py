@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import bench
 from tests import zoo
+from tinygen import toolchain
 from tinygen.ir.types import Array
 from tinygen.target import load_target
 from tinygen.verify.build_dir import BuildDir
@@ -50,7 +52,7 @@ COVERED = (
 NOT_TFLM = ("coral/split_concat",)
 
 FLOAT = "a float model: needs --calibration"
-UINT8 = "the uint8 quantization"
+UINT8 = "The uint8 quantization"
 STATE = "ASSIGN_VARIABLE, CALL_ONCE, READ_VARIABLE, VAR_HANDLE"
 #: Every other model, with words of the reason that is given.
 NOT_COVERED = {
@@ -174,6 +176,12 @@ def test_digits_are_read_as_by_tflm(name: str, expected: float, tmp_path: Path) 
     assert round(accuracy(classify(name, inputs, tmp_path), data["y"]), 4) == expected
 
 
+def test_digits_are_read_with_floats_at_both_ends(tmp_path: Path) -> None:
+    data = zoo.dataset("mnist_t10k/dev")
+    inputs = ((data["x"].astype(np.float32) / 255 - 0.1307) / 0.3081).astype(np.float32)
+    assert round(accuracy(classify("mit_tinyengine/ptq_mnist_lenet-300-100", inputs, tmp_path), data["y"]), 4) == 0.9754
+
+
 def test_a_person_is_seen_where_there_is_one(tmp_path: Path) -> None:
     pictures = [_pixels(zoo.FOLDER / "datasets" / "tflm_testdata" / f"{name}.bmp") for name in ("person", "no_person")]
     seen = classify("tflm/person_detect", np.stack(pictures), tmp_path).argmax(axis=1)
@@ -185,3 +193,14 @@ def _pixels(bmp: Path) -> Array:
     data = bmp.read_bytes()
     start, width, height = (int.from_bytes(data[at : at + 4], "little") for at in (10, 18, 22))
     return np.frombuffer(data, np.int8, width * height, start).reshape(height, width)[::-1]
+
+
+@pytest.mark.qemu
+def test_the_readme_shows_what_was_measured() -> None:
+    """README.md holds the table that `python -m benchmarks.bench --markdown` prints."""
+    gcc = toolchain.version(toolchain.find_cross())
+    if not gcc.startswith("12.2"):
+        pytest.skip(f"README.md's figures are gcc 12.2's; this is {gcc}")
+    _, peers = bench.read_peers()
+    rows = [bench.measure(model, peer, (bench.CORE,), "balanced") for model, peer in peers.items()]
+    assert bench.markdown(rows) in (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Builds TFLite files for tests, with the schema's own object API (from tflite-micro, which no part of tinygen uses)."""
+"""Builds TFLite files for tests, with the schema's own object API (out of tflite-micro, which tinygen does not use)."""
 
 from __future__ import annotations
 

@@ -13,13 +13,13 @@ from tinygen.ir.graph import ABSENT, Graph, Node
 from tinygen.ir.program import Buffer, Constant, Invocation, Operand, Program, Step
 from tinygen.ir.types import Array
 from tinygen.kernels import Kernel, Launch, kernels_for
-from tinygen.ops import call_of, check_node, op_of
+from tinygen.ops import all_ops, call_of, check_node, op_of
 from tinygen.ops.base import Call
 from tinygen.target import Target
 
 Optimize = Literal["speed", "size", "ram", "balanced"]
 
-#: Under `balanced`, a call with at least this share of the program's MACs gets its own specialised copy of the kernel.
+#: Under `balanced`, a node with more than this share of the program's instructions gets its own copy of the kernel.
 WORTH_A_COPY = 0.02
 
 
@@ -39,6 +39,11 @@ def choose(call: Call[Any], target: Target, optimize: Optimize) -> Kernel:
     return min(able, key=lambda k: (scratch[id(k)], k.speed))
 
 
+def work(call: Call[Any], kernel: Kernel) -> float:
+    """The instructions that one node takes, roughly."""
+    return kernel.speed * (all_ops()[call.op].macs(call) or call.output.elements)
+
+
 def _types(call: Call[Any]) -> str:
     return f"{', '.join(str(t) for t in call.inputs if t)} → {', '.join(map(str, call.outputs))}"
 
@@ -54,12 +59,15 @@ class _Lowering:
     tensors: dict[str, str] = field(default_factory=dict)
     buffers: dict[str, Buffer] = field(default_factory=dict)
     templates: dict[str, None] = field(default_factory=dict)
+    kernels: dict[str, Kernel] = field(default_factory=dict)
+    total_work: float = 0.0
 
     def program(self) -> Program:
         for name in self.graph.inputs:
             self._allocate(name)
-        total = sum(op_of(n).macs(call_of(self.graph, n)) for n in self.graph.nodes)
-        steps = [step for node in self.graph.nodes for step in self._node(node, total)]
+        for node in self.graph.nodes:
+            self._select(node)
+        steps = [step for node in self.graph.nodes for step in self._node(node)]
         steps += [step for name in self.graph.outputs for step in self._constant_output(name)]
         return Program(
             name=self.graph.name,
@@ -79,16 +87,24 @@ class _Lowering:
         self.buffers[buffer.name] = buffer
         return buffer.name
 
-    def _node(self, node: Node, total_macs: int) -> Iterator[Step]:
+    def _select(self, node: Node) -> None:
+        """Choose the node's kernel, unless it is a view of something that exists at run time: then nothing runs."""
         check_node(self.graph, node)
-        op, call = op_of(node), call_of(self.graph, node)
-        if op.view and node.inputs[0] not in self.graph.constants:
+        if op_of(node).view and node.inputs[0] not in self.graph.constants:
+            return
+        call = call_of(self.graph, node)
+        self.kernels[node.outputs[0]] = choose(call, self.target, self.optimize)
+        self.total_work += work(call, self.kernels[node.outputs[0]])
+
+    def _node(self, node: Node) -> Iterator[Step]:
+        kernel = self.kernels.get(node.outputs[0])
+        if kernel is None:
             self.tensors[node.outputs[0]] = self.tensors[node.inputs[0]]
             return
         for output in node.outputs:
             self._allocate(output)
-        kernel = choose(call, self.target, self.optimize)
-        yield self._step(node, call, kernel, total_macs)
+        call = call_of(self.graph, node)
+        yield self._step(node, call, kernel, work(call, kernel))
 
     def _constant_output(self, tensor: str) -> Iterator[Step]:
         """A graph output whose value is known at build time is copied from flash."""
@@ -99,12 +115,12 @@ class _Lowering:
         call = call_of(self.graph, node)
         yield self._step(node, call, kernels_for("COPY")[0], 0)
 
-    def _step(self, node: Node, call: Call[Any], kernel: Kernel, total_macs: int) -> Step:
+    def _step(self, node: Node, call: Call[Any], kernel: Kernel, work: float) -> Step:
         for template in (*kernel.uses, kernel.template):
             self.templates[template] = None
         macs = 0 if node.op == "COPY" else op_of(node).macs(call)
         before = set(self.constants)
-        own_copy = self._deserves_copy(macs, total_macs)
+        own_copy = self._deserves_copy(work)
         scratch: list[Buffer] = []
         calls = tuple(self._invoke(node, kernel, launch, own_copy, scratch) for launch in kernel.launch(call))
         return Step(
@@ -122,10 +138,10 @@ class _Lowering:
             constant_bytes=sum(c.bytes for key, c in self.constants.items() if key not in before),
         )
 
-    def _deserves_copy(self, macs: int, total: int) -> bool:
+    def _deserves_copy(self, work: float) -> bool:
         if self.optimize == "speed":
             return True
-        return self.optimize == "balanced" and macs > WORTH_A_COPY * total
+        return self.optimize == "balanced" and work > WORTH_A_COPY * self.total_work
 
     def _overlays(self, node: Node, call: Call[Any], kernel: Kernel) -> tuple[str, ...]:
         names = [node.inputs[i] for i in kernel.in_place(call)]

@@ -28,9 +28,10 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that the program needs. `stack` is None where no compiler could tell; `measured` tells flash from an estimate.
+    """Bytes that the program needs. `stack` is None where no compiler could tell.
 
-    `code` and `constants` add up to `flash`; `opt` is the compiler's optimisation level, `compiler` its name and version.
+    `code` and `constants` add up to `flash`; `measured` tells whether they were, or are an estimate. `opt` is the
+    compiler's optimisation level, `compiler` its name and version.
     """
 
     arena: int

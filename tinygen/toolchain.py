@@ -25,11 +25,30 @@ COMPILE_TIMEOUT = 300.0
 
 
 def find_cross() -> str:
-    """The Arm cross compiler: ``TINYGEN_CC`` if set, else ``arm-none-eabi-gcc``. `ToolError` if it is not there."""
+    """The Arm cross compiler: ``TINYGEN_CC`` if set, else ``arm-none-eabi-gcc``.
+
+    `ToolError` if it is not there, or comes without the C library's headers and newlib-nano.
+    """
+    gcc = find_cross_gcc()
+    if not has_newlib(gcc):
+        raise ToolError(f"{gcc} has no C library: install libnewlib-arm-none-eabi")
+    return gcc
+
+
+def find_cross_gcc() -> str:
+    """The Arm cross compiler by itself, with or without a C library. `ToolError` if it is not there."""
     return _find(
         (os.environ.get("TINYGEN_CC") or "arm-none-eabi-gcc",),
         "install gcc-arm-none-eabi and libnewlib-arm-none-eabi, or set TINYGEN_CC to the compiler's path",
     )
+
+
+@cache
+def has_newlib(gcc: str) -> bool:
+    """Whether `gcc` finds newlib-nano."""
+    specs = run([gcc, "-print-file-name=nano.specs"], timeout=30).stdout.strip()
+    # gcc prints the bare name of a file that it does not find
+    return Path(specs).is_absolute()
 
 
 def find_host() -> str:
@@ -139,7 +158,9 @@ def stack_usage(folder: Path, name: str, target: Target, opt: str = "-O2") -> St
     """
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary) / f"{name}.o"
-        compile_object(folder / f"{name}.c", out, target, opt, ("-fstack-usage", "-fcallgraph-info=su"))
+        # Without folding: the call graph has no node for a function that gcc makes an alias of an identical one.
+        flags = ("-fstack-usage", "-fcallgraph-info=su", "-fno-ipa-icf")
+        compile_object(folder / f"{name}.c", out, target, opt, flags)
         graph = out.with_suffix(".ci")
         if not graph.is_file():
             raise ToolError(f"{find_compiler(target)} writes no call graph: measuring the stack needs gcc 10 or later")

@@ -2,7 +2,7 @@
 
     make demo
 
-Steps: `tinygen build`, compile the firmware in firmware/, run it under QEMU, then score the program on every test image.
+Steps: `tinygen build`, compile the firmware in firmware/, run it under QEMU, then score the program on all test images.
 """
 
 from __future__ import annotations
@@ -77,13 +77,14 @@ def main() -> None:
         print(emulate(firmware(build, work, test)), end="")
         console.rule("every output byte against the reference, and all test images")
         verified, report = tinygen.verify(build), tinygen.read_report(build)
+        ram, flash = report["ram"], report["flash"]
         console.print("\n".join(verified.lines()))
         verified.raise_if_wrong()
         console.print(
             f"\naccuracy on {len(test.labels)} images, run under QEMU: {accuracy(build, test):.1%}\n"
             f"instructions per image: {verified.checked[-1].instructions:,}\n"
-            f"RAM: {report['ram']['total']:,} bytes ({report['ram']['arena']:,} arena, {report['ram']['stack']} stack)\n"
-            f"flash: {report['flash']['total']:,} bytes"
+            f"RAM: {ram['total']:,} bytes ({ram['arena']:,} arena, {ram['stack']} stack)\n"
+            f"flash: {flash['total']:,} bytes"
         )
     finally:
         shutil.rmtree(work)

@@ -89,9 +89,7 @@ def check_binary_refusals(op: str, options: str | None) -> None:
 
     def problem(dtypes: tuple[str, str, str], scale: float | None, second: Shape = (2, 3), **values: int) -> str:
         m = ModelBuilder()
-        x, y, z = (
-            m.tensor(shape, dtype, scale) for shape, dtype in zip(((2, 3), second, (2, 3)), dtypes, strict=True)
-        )
+        x, y, z = (m.tensor(shape, dtype, scale) for shape, dtype in zip(((2, 3), second, (2, 3)), dtypes, strict=True))
         m.op(op, [x, y], [z], options, **values)
         (found,) = problems_of(load(m.finish([x, y], [z])))
         return found[1]

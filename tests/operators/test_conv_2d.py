@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.convolutions import Spatial, bias_tensor, integers, output_quant, refuses, spatials, weight_scales
-from tests.laws import check_laws, load
+from tests.laws import check_laws, draw_inputs, load
 from tests.strategies import FEW, quants
 from tests.tflite_builder import ModelBuilder
 from tinygen.lower import lower
@@ -52,6 +52,20 @@ def models(draw: st.DrawFn) -> bytes:
 @given(st.lists(models(), min_size=8, max_size=8), st.integers(0, 2**32))
 def test_laws(files: list[bytes], seed: int) -> None:
     check_laws(files, seed)
+
+
+@pytest.mark.parametrize("scale", [0.03, 0.06])
+@pytest.mark.parametrize("activation", [1, 2, 3])
+def test_fused_activations(activation: int, scale: float) -> None:
+    """Where the clamp lies well inside the output's range, on both sides of it."""
+    shape = Spatial((1, 6, 6, 4), (2, 2), activation=activation)
+    data = build(shape, 1, 5, 0, (0.05, 0), [0.02] * 5, (scale, -20))
+    one = round(1 / scale)
+    low, high = {1: (-20, 127), 2: (-20 - one, -20 + one), 3: (-20, -20 + round(6 / scale))}[activation]
+    graph = load(data)
+    answers = [run(graph, inputs)[0] for inputs in draw_inputs(graph, 0)]
+    assert (min(a.min() for a in answers), max(a.max() for a in answers)) == (low, min(high, 127))
+    check_laws([data])
 
 
 def test_reference_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,9 @@
 """What a kernel is: one way to compute an operator on a core.
 
-A kernel is a C function in ``templates/kernels/<template>.c.j2`` whose first argument is a struct of parameters that the
-same template defines. At each call the struct is a ``static const`` initialiser, so the C compiler specialises an inlined
-copy as if every field were a literal, and one shared copy works from the same data. One module per operator in this
-package; each defines ``KERNELS`` (a tuple, preferred first among equals) and is found by being there.
+A kernel is a C function in ``templates/kernels/<template>.c.j2`` whose first argument is a struct of parameters that
+the same template defines. At each call the struct is a ``static const`` initialiser, so the C compiler specialises an
+inlined copy as if every field were a literal, and one shared copy works from the same data. One module per operator in
+this package; each defines ``KERNELS`` (a tuple, preferred first among equals) and is found by being there.
 """
 
 from __future__ import annotations

@@ -54,8 +54,10 @@ def depthwise_launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
 def is_matrix_product(call: Call[ConvAttrs]) -> bool:
     """A 1x1 window that visits every pixel once: each pixel's channels times a matrix."""
     (_, kernel_h, kernel_w, depth), channels = call.input(1).shape, call.input(0).shape[3]
-    return (kernel_h, kernel_w, depth) == (1, 1, channels) and call.input(0).shape[:3] == call.output.shape[:3] and (
-        call.attrs.stride == (1, 1) and not any(call.attrs.padding)
+    return (
+        (kernel_h, kernel_w, depth) == (1, 1, channels)
+        and call.input(0).shape[:3] == call.output.shape[:3]
+        and (call.attrs.stride == (1, 1) and not any(call.attrs.padding))
     )
 
 

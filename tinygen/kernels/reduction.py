@@ -71,9 +71,7 @@ KERNELS = (
         uses=("common/requantize",),
     ),
     *(
-        Kernel(
-            op=(op,), template=f"{op.lower()}/portable", function=op.lower(), launch=launch_extremum, accepts=fits
-        )
+        Kernel(op=(op,), template=f"{op.lower()}/portable", function=op.lower(), launch=launch_extremum, accepts=fits)
         for op in ("REDUCE_MAX", "REDUCE_MIN")
     ),
 )

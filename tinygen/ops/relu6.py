@@ -1,4 +1,7 @@
-"""RELU6: x clamped to 0..6, int8 (tinygen/ops/rectifier.py)."""
+"""RELU6: x clamped to 0..6, int8 (tinygen/ops/rectifier.py).
+
+TFLM ignores the output's scale and zero point where they differ from the input's; here LiteRT's rule holds.
+"""
 
 from __future__ import annotations
 

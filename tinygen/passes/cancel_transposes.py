@@ -318,4 +318,3 @@ class _Rewriter:
 
 def _renamed(names: tuple[str, ...], renames: dict[str, str]) -> tuple[str, ...]:
     return tuple(renames.get(name, name) for name in names)
-

@@ -141,9 +141,35 @@ class _Reader:
 
 #: Operators of integers and conditions that shape arithmetic consists of: taken where their inputs are constant.
 _FOLDED = {
-    "And", "ArgMax", "ArgMin", "Ceil", "Constant", "ConstantOfShape", "CumSum", "Equal", "EyeLike", "Floor",
-    "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Mod", "NonZero", "Not",
-    "OneHot", "Or", "Range", "ReduceProd", "Round", "ScatterElements", "ScatterND", "Sign", "Where", "Xor",
+    "And",
+    "ArgMax",
+    "ArgMin",
+    "Ceil",
+    "Constant",
+    "ConstantOfShape",
+    "CumSum",
+    "Equal",
+    "EyeLike",
+    "Floor",
+    "GatherElements",
+    "GatherND",
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+    "Mod",
+    "NonZero",
+    "Not",
+    "OneHot",
+    "Or",
+    "Range",
+    "ReduceProd",
+    "Round",
+    "ScatterElements",
+    "ScatterND",
+    "Sign",
+    "Where",
+    "Xor",
 }
 
 
