@@ -31,9 +31,12 @@ REFUSED = {
         pow_types_float32_uint32 pow_types_float32_uint64
     """,
     "its sizes and coordinates are not TFLite's": """
-        resize_downsample_scales_linear resize_downsample_scales_linear_align_corners
+        resize_downsample_scales_linear
         resize_downsample_scales_linear_half_pixel_symmetric resize_downsample_sizes_linear_pytorch_half_pixel
         resize_upsample_scales_linear_half_pixel_symmetric
+    """,
+    "align_corners with a scale": """
+        resize_downsample_scales_linear_align_corners
     """,
     "mode cubic is not supported": """
         resize_downsample_scales_cubic resize_downsample_scales_cubic_A_n0p5_exclude_outside

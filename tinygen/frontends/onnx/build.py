@@ -132,7 +132,7 @@ class Builder:
         """The graph, with `outputs`: name → tensor."""
         renames: dict[str, str] = {}
         for wanted, tensor in outputs.items():
-            if wanted == tensor:  # an input that is an output, too
+            if wanted == tensor and tensor in self.inputs:  # an input that is an output, too
                 continue
             if tensor in self.known or tensor in self.inputs or tensor in renames:
                 self.begin(wanted)

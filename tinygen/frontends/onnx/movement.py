@@ -125,10 +125,10 @@ def cut(b: Builder, node: OnnxNode) -> str:
 def pick(b: Builder, node: OnnxNode, x: str, ranges: Sequence[range]) -> str:
     """The elements of `x` whose indices lie in the ranges: STRIDED_SLICE, or GATHER for those that go backwards."""
     node.need(all(len(r) for r in ranges), "its output would be empty")
-    shape = b.shape(x)
     for axis, indices in enumerate(ranges):
         if indices.step < 0:
             x = gather(b, x, np.array(indices), axis)
+    shape = b.shape(x)
     forward = [r if r.step > 0 else range(n) for r, n in zip(ranges, shape, strict=True)]
     if all(r == range(n) for r, n in zip(forward, shape, strict=True)):
         return x

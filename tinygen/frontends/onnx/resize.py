@@ -87,7 +87,9 @@ def positions(node: OnnxNode, axis: _Axis) -> Array:
     if kind == "asymmetric":
         return i / scale
     if kind == "align_corners":
-        return i * (axis.before - 1) / (scale * axis.before - 1) if axis.after > 1 else i * 0
+        whole = abs(scale * axis.before - axis.after) < 1e-4
+        node.need(whole, "align_corners with a scale that gives no whole size is ambiguous: give sizes instead")
+        return i * (axis.before - 1) / (axis.after - 1) if axis.after > 1 else i * 0
     if kind == "tf_half_pixel_for_nn":
         return (i + 0.5) / scale
     if kind == "half_pixel_symmetric":

@@ -45,13 +45,24 @@ def parse(data: bytes) -> onnx.ModelProto:
     _refuse_external_data(model)
     # files of version 3 must list initializers among the inputs, and tools forget to, which no runtime minds
     model.ir_version = max(model.ir_version, 4)
+    _check_opset(model)
+    _check_grammar(model)
+    return model
+
+
+def _check_grammar(model: onnx.ModelProto) -> None:
+    """ONNX's own checker; shapes that are not given are none of its business here."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.value_info[:]
+    for value in (*copy.graph.input, *copy.graph.output):
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.shape.SetInParent()
     try:
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(copy)
     except onnx.checker.ValidationError as error:
         first = " ".join(str(error).split("==>")[0].split())
         raise ModelError(f"the ONNX model is malformed: {first[:300]}") from None
-    _check_opset(model)
-    return model
 
 
 def _refuse_external_data(model: onnx.ModelProto) -> None:
