@@ -29,6 +29,8 @@ from tinygen.ir.types import Array, DType
 
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 _INDICES = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
+#: What onnx and numpy raise on names that are no text, and on other things that do not hold together.
+_BROKEN = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except TinygenError as error:
         raise type(error)(f"{path.name}: {error}") from None
-    except (MemoryError, RecursionError) as error:
-        raise ModelError(f"{path.name}: the ONNX file claims sizes that cannot be: export the model again") from error
+    except (*_BROKEN, MemoryError, RecursionError) as error:
+        raise ModelError(f"{path.name}: the ONNX file is damaged (it contradicts itself): export it again") from error
 
 
 class _Reader:
