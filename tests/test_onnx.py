@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner, Result
 from onnx import TensorProto, helper
 
 from tests import zoo
 from tests.onnx_models import check, difference, graph_of, model, one_node, runtime
-from tinygen import frontends
+from tinygen import api, frontends
+from tinygen.cli import main
 from tinygen.errors import ModelError, TinygenError, UnsupportedError, UsageError
 from tinygen.frontends.onnx import read
 from tinygen.ir.graph import Graph
@@ -300,6 +303,12 @@ def test_contradictions() -> None:
         graph_of(one_node("Add", (2, 3), [weights(4)]))
 
 
+def test_names_that_are_no_text() -> None:
+    data = one_node("Relu", (2,)).SerializeToString().replace(b"the_node", b"\xff\xfe_node")
+    with pytest.raises(ModelError, match="the ONNX"):
+        read(Path("m.onnx"), data)
+
+
 def test_cut_and_flipped_files_are_refused_or_read() -> None:
     """Whatever the bytes are, the answer is a graph or a sentence."""
     data = model([node("Conv", "x w", "a"), node("Relu", "a", "y")], {"x": [1, 3, 6, 6]}, ["y"], CONVOLVED)
@@ -321,3 +330,47 @@ def test_detection(tmp_path: Path) -> None:
     assert frontends.operators(path) == ["Relu"]
     graph = frontends.load(path)
     assert [n.op for n in graph.nodes] == ["RELU"] and graph.types["x"].dtype is DType.FLOAT32
+
+
+# --- The command line ---------------------------------------------------------------------------------------------
+
+
+def invoke(*words: str) -> Result:
+    return CliRunner().invoke(main, list(words))
+
+
+def test_build_and_verify(tmp_path: Path) -> None:
+    nodes = [
+        node("Conv", "x w", "a", **PADDED),
+        node("BatchNormalization", "a s b m v", "n"),
+        node("Relu", "n", "r"),
+        node("GlobalAveragePool", "r", "p"),
+        node("Flatten", "p", "y"),
+    ]
+    statistics = {"s": weights(4), "b": weights(4) + 1, "m": weights(4) - 1, "v": abs(weights(4)) + 1}
+    data = model(nodes, {"x": ["N", 3, "side", 6]}, ["y"], {"w": weights(4, 3, 3, 3), **statistics})
+    (tmp_path / "net.onnx").write_bytes(data.SerializeToString())
+    words = ("build", str(tmp_path / "net.onnx"), "--calibration", "random", "--out", str(tmp_path / "out"))
+    refused = invoke(*words)
+    assert refused.exit_code == 4 and "dynamic dimension 'side' (axis 2)" in refused.stderr
+    made = invoke(*words, "--shape", "x=1,3,5,6")
+    assert made.exit_code == 0, made.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["model"]["format"] == "onnx"
+    assert "--shape x=1,3,5,6" in report["command"]
+    assert [layer["op"] for layer in report["layers"]].count("CONV_2D") == 1
+    verified = invoke("verify", str(tmp_path / "out"), "--on", "host")
+    assert verified.exit_code == 0, verified.stderr
+
+
+def test_batch_is_said(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(dynamic("N", 8))
+    with pytest.warns(UserWarning, match="net.onnx: input 'x': the batch dimension 'N' is taken as 1"):
+        api.load(tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("shape", ["x", "x=", "=1", "x=1,a", "x=1.5"])
+def test_wrong_shape_options(tmp_path: Path, shape: str) -> None:
+    result = invoke("build", str(tmp_path / "net.onnx"), "--shape", shape)
+    assert result.exit_code == 2
+    assert f"--shape {shape}: expected an input's name and its sizes: input=1,3,32,32" in result.stderr

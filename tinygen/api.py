@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shlex
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ from tinygen.quantize.report import Report
 from tinygen.report import ModelInfo, report
 from tinygen.target import Target, load_target
 
+#: Sizes of inputs, by name.
+Shapes = Mapping[str, tuple[int, ...]]
 #: What may prefix C symbols.
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,40}")
 #: Headers of the C library and of the verification harness, which <name>.h would hide.
@@ -61,12 +64,16 @@ class Build:
         return write_files(Path(folder), self.files)
 
 
-def load(path: str | Path) -> Graph:
-    """The graph of a model file.
+def load(path: str | Path, shapes: Shapes | None = None) -> Graph:
+    """The graph of a model file. `shapes` fixes the dynamic dimensions of an ONNX model's inputs, by name.
 
-    Raises `ModelError` if it is malformed, `UnsupportedError` if it uses what tinygen does not have.
+    Raises `ModelError` if it is malformed, `UnsupportedError` if it uses what tinygen does not have. Warns of what was
+    decided for the user (a dynamic batch is 1).
     """
-    graph = frontends.load(Path(path))
+    loaded = frontends.load_with_notes(Path(path), shapes)
+    for note in loaded.notes:
+        warnings.warn(f"{Path(path).name}: {note}", stacklevel=2)
+    graph = loaded.graph
     try:
         check_model(graph)
     except TinygenError as error:
@@ -85,19 +92,20 @@ def build(
     calibration: Source | None = None,
     float_io: bool = False,
     preprocessing: Preprocessing | None = None,
+    shapes: Shapes | None = None,
 ) -> Build:
     """Compile `model` (a file or a graph) for `target` (a core or board, or its name).
 
     `name` prefixes every C symbol (default: from the file name). `ram` and `flash` are budgets in bytes (default:
     the board's). A float model is quantized to int8 by what its tensors hold on the samples in `calibration` (a file, a
     folder, ``random`` or Python objects: see `tinygen.calibration`), after `preprocessing`. `float_io` makes the
-    program's inputs and outputs float32 where they would be int8. Raises `BudgetError` if the program does not fit, and
-    what `load` raises. Nothing is written.
+    program's inputs and outputs float32 where they would be int8. `shapes` is as for `load`. Raises `BudgetError` if
+    the program does not fit, and what `load` raises. Nothing is written.
     """
     if optimize not in get_args(Optimize):
         raise UsageError(f"optimize '{optimize}': expected one of {', '.join(get_args(Optimize))}")
     goal = load_target(target) if isinstance(target, str) else target
-    graph, info = _source(model)
+    graph, info = _source(model, shapes)
     graph, quantization = _quantized(graph, info.file, calibration, preprocessing)
     graph = with_float_ports(graph) if float_io else graph
     graph = _renamed(graph, symbol(name if name is not None else graph.name, given=name is not None))
@@ -106,6 +114,7 @@ def build(
     command = command_line(
         info.file, goal.name, graph.name if name else None, optimize, ram, flash, calibration, float_io, preprocessing
     )
+    command += shape_words(shapes)
     sources = {
         k: v.encode() for k, v in emit(program, layout, provenance(command, info, goal, program, layout)).items()
     }
@@ -131,13 +140,13 @@ def laid_out(graph: Graph, target: Target, optimize: Optimize) -> tuple[Graph, P
     return min(candidates, key=lambda candidate: candidate[2].bytes)
 
 
-def _source(model: str | Path | Graph) -> tuple[Graph, ModelInfo]:
+def _source(model: str | Path | Graph, shapes: Shapes | None = None) -> tuple[Graph, ModelInfo]:
     if isinstance(model, Graph):
         check_model(model)
         return model, ModelInfo(model.name, "graph", hashlib.sha256(store.dumps(model)).hexdigest())
     path = Path(model)
-    graph = load(path)
-    return graph, ModelInfo(_encodable(path.name), "tflite", hashlib.sha256(path.read_bytes()).hexdigest())
+    graph, data = load(path, shapes), path.read_bytes()
+    return graph, ModelInfo(_encodable(path.name), frontends.format_of(data), hashlib.sha256(data).hexdigest())
 
 
 def _quantized(
@@ -168,13 +177,14 @@ def quantize_model(
     *,
     preprocessing: Preprocessing | None = None,
     limit: int | None = None,
+    shapes: Shapes | None = None,
 ) -> Quantized:
     """The int8 graph of a float model (a file or a graph), and what its quantization cost.
 
     `calibration` are samples of its inputs as for `build`, of which the first `limit` are taken. Raises `UsageError` if
     the model is quantized already, and what `load` raises.
     """
-    graph, info = _source(model)
+    graph, info = _source(model, shapes)
     if not is_float(graph):
         raise UsageError(f"{info.file} is quantized already: there is nothing to quantize")
     return _calibrated(graph, calibration, preprocessing, limit)
@@ -252,6 +262,12 @@ def command_line(
         words += [] if value is None else [option, str(value)]
     words += ["--float-io"] if float_io else []
     return shlex.join(words)
+
+
+def shape_words(shapes: Shapes | None) -> str:
+    """The options that fix the shapes of inputs, each with a space in front."""
+    pairs = (f"{name}={','.join(map(str, shape))}" for name, shape in (shapes or {}).items())
+    return "".join(f" --shape {shlex.quote(pair)}" for pair in pairs)
 
 
 def provenance(command: str, info: ModelInfo, target: Target, program: Program, layout: Plan) -> list[str]:

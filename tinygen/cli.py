@@ -19,7 +19,7 @@ from tinygen.errors import TinygenError
 from tinygen.plan.budget import parse_bytes
 from tinygen.preprocessing import Preprocessing
 from tinygen.target import Target, all_targets, load_target
-from tinygen.terminal import ERR, OUT, json_option, preprocessed, print_quantization
+from tinygen.terminal import ERR, OUT, json_option, preprocessed, print_quantization, shape_option
 from tinygen.verify.check import Verification
 from tinygen.version import VERSION
 
@@ -70,6 +70,7 @@ def _bytes(option: str) -> Callable[[click.Context, click.Parameter, str | None]
 )
 @click.option("--calibration", help="Samples of a float model's input: .npz, .npy, a folder, or 'random'.")
 @click.option("--float-io", is_flag=True, help="Inputs and outputs in float32 instead of int8.")
+@shape_option
 @preprocessed
 @json_option
 def build(
@@ -82,10 +83,11 @@ def build(
     optimize: Any,
     calibration: str | None,
     float_io: bool,
+    shapes: Mapping[str, tuple[int, ...]],
     preprocessing: Preprocessing,
     as_json: bool,
 ) -> None:
-    """Compile MODEL (a .tflite file) to C. A float model is quantized to int8, for which it needs --calibration."""
+    """Compile MODEL (.tflite or .onnx) to C. A float model is quantized to int8, for which it needs --calibration."""
     with ERR.status(Text(f"compiling {model.name}")):
         made = api.build(
             model,
@@ -97,6 +99,7 @@ def build(
             calibration=calibration,
             float_io=float_io,
             preprocessing=preprocessing,
+            shapes=shapes,
         )
         folder = made.write(out if out is not None else Path(made.name))
     if as_json:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tinygen import api, evaluation
 from tinygen.evaluation import Metric, On
-from tinygen.terminal import ERR, OUT, json_option, preprocessed, print_quantization
+from tinygen.terminal import ERR, OUT, json_option, preprocessed, print_quantization, shape_option
 
 _CALIBRATION = "Samples of the float model's input: .npz, .npy, a folder, or 'random'."
 
@@ -27,6 +27,7 @@ _CALIBRATION = "Samples of the float model's input: .npz, .npy, a folder, or 'ra
 @click.option("--limit", type=click.IntRange(1), help="Only the first N samples.")
 @click.option("--target", default="cortex-m4", show_default=True, help="Core or board to compile a model file for.")
 @click.option("--calibration", help=f"{_CALIBRATION} Then its int8 form and C are measured, too.")
+@shape_option
 @preprocessed
 @json_option
 def evaluate(model: Path, data: str, as_json: bool, **options: Any) -> None:
@@ -50,6 +51,7 @@ def evaluate(model: Path, data: str, as_json: bool, **options: Any) -> None:
 @click.option("--calibration", required=True, help=_CALIBRATION)
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .tflite file to write.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N samples.")
+@shape_option
 @preprocessed
 @json_option
 def quantize(model: Path, calibration: str, out: Path, as_json: bool, **options: Any) -> None:

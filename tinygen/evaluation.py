@@ -62,6 +62,7 @@ def evaluate(
     preprocessing: Preprocessing | None = None,
     target: str | Target = "cortex-m4",
     calibration: Source | None = None,
+    shapes: api.Shapes | None = None,
 ) -> Evaluation:
     """Run `model` (a model file, a graph, or a folder that ``build`` wrote) on `data` and compare with its labels.
 
@@ -70,14 +71,14 @@ def evaluate(
     the first one. Float data is quantized with the model's input scales. What runs is cumulative: `on` is
     ``reference``, ``host`` (the reference and the C on this computer) or ``qemu`` (the C under emulation, too). A model
     file is compiled for `target`, a float model only with `calibration` to quantize it by. The default `metric` follows
-    from labels and outputs.
+    from labels and outputs. `shapes` is as for `tinygen.load`.
     """
     if metric is not None and metric not in get_args(Metric):
         raise UsageError(f"metric '{metric}': expected one of {', '.join(get_args(Metric))}")
     if on not in get_args(On):
         raise UsageError(f"on '{on}': expected reference, host or qemu")
     folder = Path(model) if isinstance(model, str | Path) and Path(model).is_dir() else None
-    graph = running.read_graph(folder) if folder else api.load(model) if not isinstance(model, Graph) else model
+    graph = model if isinstance(model, Graph) else running.read_graph(folder) if folder else api.load(model, shapes)
     samples = load_labelled(data, [(n, graph.types[n]) for n in graph.inputs], limit=limit, preprocessing=preprocessing)
     outputs = {}
     if is_float(graph):

@@ -47,6 +47,25 @@ def preprocessed(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def _shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    """NAME=1,3,32,32, any number of times."""
+    found = {}
+    for value in values:
+        name, equals, sizes = value.rpartition("=")
+        try:
+            found[name] = tuple(int(size) for size in sizes.split(","))
+        except ValueError:
+            equals = ""
+        if not equals or not name:
+            raise UsageError(f"--shape {value}: expected an input's name and its sizes: input=1,3,32,32")
+    return found
+
+
+shape_option = click.option(
+    "--shape", "shapes", multiple=True, callback=_shapes, help="Size of a dynamic input (ONNX): input=1,3,32,32."
+)
+
+
 def print_quantization(found: Mapping[str, Any] | None) -> None:
     """Signal-to-noise ratios of the outputs against the float model, and of the layers that lost most."""
     if found is None:

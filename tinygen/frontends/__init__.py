@@ -74,6 +74,11 @@ def load_with_notes(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = N
     return Loaded(reading.graph, reading.notes)
 
 
+def format_of(data: bytes) -> str:
+    """The name of the format of a model file with content `data`."""
+    return "tflite" if tflite.is_tflite(data) else "onnx"
+
+
 def operators(path: Path) -> list[str]:
     """The operators of a model file in order, supported or not, by the names of its format."""
     data = _model_bytes(path)
