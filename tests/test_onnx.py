@@ -180,6 +180,25 @@ def test_flatten_is_absorbed_by_the_dense_layer() -> None:
     assert transposes(graph) == 1 and graph.nodes[0].op == "TRANSPOSE"
 
 
+def test_shuffled_channels() -> None:
+    """ShuffleNet's: the only transpositions inside are those that shuffle."""
+    nodes = [
+        node("Conv", "x w", "a", **PADDED),
+        node("Reshape", "a divided", "b"),
+        node("Transpose", "b", "c", perm=[0, 2, 1, 3, 4]),
+        node("Reshape", "c joined", "d"),
+        node("Split", "d", "e f", axis=1),
+        node("Conv", "e half", "g", **PADDED),
+        node("Concat", "g f", "y", axis=1),
+    ]
+    constants = {"divided": np.array([0, 2, 2, 6, 5]), "joined": np.array([0, -1, 6, 5]), "half": weights(3, 2, 3, 3)}
+    made = model(nodes, {"x": [1, 3, 6, 5]}, ["y"], {**CONVOLVED, **constants}, opset=13)
+    graph = check(made)
+    assert [n.op for n in graph.nodes if n.op != "RESHAPE"] == [
+        *("TRANSPOSE", "CONV_2D", "TRANSPOSE", "SPLIT", "CONV_2D", "CONCATENATION", "TRANSPOSE")
+    ]
+
+
 def test_signals() -> None:
     """1-D convolutions one after the other need no transposition between them."""
     nodes = [

@@ -3,7 +3,7 @@
 Models that keep channels first (ONNX) have one on either side of every image operator once those work on NHWC.
 
 A TRANSPOSE moves over elementwise operators, CONCATENATION, PAD, SLICE, SPLIT, GATHER, reductions and reshapes that
-only add or drop dimensions of size 1; the node's axes and constants are reordered in return. Two in a row become one;
+merge nothing but neighbours; the node's axes and constants are reordered in return. Two in a row become one;
 one that changes nothing goes; one that moves only dimensions of size 1 is a RESHAPE; and where a FULLY_CONNECTED reads
 a flattened one, its weights' columns are reordered instead.
 """
@@ -30,6 +30,7 @@ from tinygen.passes.sinking import (
     concatenated,
     inverse,
     moves_only_ones,
+    regrouping,
     reshaped,
 )
 
@@ -163,7 +164,7 @@ class _Rewriter:
     # --- nodes ---------------------------------------------------------------------------------------------------
 
     def _node(self, node: Node) -> None:
-        for rewrite in (self._transpose, self._reshape, self._unary, self._several, self._ruled, self._dense):
+        for rewrite in (self._transpose, self._reshape, self._unary, self._several, self._dense, self._ruled):
             if rewrite(node):
                 return
         inputs = tuple(n if not n or n in self.constants else self.materialized(self.view(n), n) for n in node.inputs)
@@ -172,10 +173,7 @@ class _Rewriter:
     def _transpose(self, node: Node) -> bool:
         if node.op != "TRANSPOSE" or node.inputs[0] in self.constants:
             return False
-        view, source = self.view(node.inputs[0]), self.types[self.view(node.inputs[0]).source].shape
-        if view.shape != tuple(source[axis] for axis in view.order):
-            tensor = self.materialized(view, node.inputs[0])
-            view = _View(tensor, tuple(range(len(view.shape))), view.shape)
+        view = self._unflattened(node.inputs[0])
         order = compose(view.order, tuple(int(i) for i in self.constants[node.inputs[1]].ravel()))
         self.views[node.outputs[0]] = _View(view.source, order, self.old.types[node.outputs[0]].shape)
         return True
@@ -200,6 +198,20 @@ class _Rewriter:
         view = self.view(name)
         return view.order == tuple(range(len(view.order))) and self.types[view.source].shape == view.shape
 
+    def _unflattened(self, name: str) -> _View:
+        """The tensor's view without a reshape after the transposition: as much of both is done as has to be."""
+        view = self.view(name)
+        source = self.types[view.source].shape
+        before = tuple(source[axis] for axis in view.order)
+        if view.shape != before:
+            needed = regrouping(before, view.shape, view.order)
+            moved = self.materialized(_View(view.source, needed, tuple(source[axis] for axis in needed)), name)
+            found = reshaped(before, view.shape, tuple(needed.index(axis) for axis in view.order))
+            assert found is not None
+            plain = _View(moved, tuple(range(len(needed))), found[0])
+            self.views[name] = _View(self.materialized(plain, name), found[1], view.shape)
+        return self.views[name]
+
     def _unary(self, node: Node) -> bool:
         if node.op not in UNARY or node.inputs[0] in self.constants or self._straight(node.inputs[0]):
             return False
@@ -222,9 +234,8 @@ class _Rewriter:
         name, rest = node.inputs[index], [n for i, n in enumerate(node.inputs) if i != index and n]
         if name in self.constants or self._straight(name) or any(n not in self.constants for n in rest):
             return False
-        view = self.view(name)
-        source = self.types[view.source].shape
-        if view.shape != tuple(source[axis] for axis in view.order):
+        view = self._unflattened(name)
+        if self._straight(name):
             return False
         sunk = rule(call_of(self.old, node), view.order)
         if sunk is None:
@@ -268,10 +279,7 @@ class _Rewriter:
 
     def _full_rank(self, name: str, rank: int) -> _View:
         """The tensor's view with as many dimensions as the node's output, and no reshape after the transposition."""
-        view = self.view(name)
-        source = self.types[view.source].shape
-        if view.shape != tuple(source[axis] for axis in view.order):
-            view = _View(self.materialized(view, name), tuple(range(len(view.shape))), view.shape)
+        view = self._unflattened(name)
         missing = rank - len(view.shape)
         if not missing:
             return view

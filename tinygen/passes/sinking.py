@@ -6,6 +6,7 @@ one that reads s, and says in which order its outputs then are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -149,22 +150,43 @@ def concatenated(call: Call[Any], order: Order) -> Sunk | None:
     return _concatenation(call, order) if call.op == "CONCATENATION" else Sunk(call.attrs, {}, order)
 
 
-def reshaped(before: tuple[int, ...], after: tuple[int, ...], order: Order) -> tuple[tuple[int, ...], Order] | None:
-    """A reshape of t = TRANSPOSE(s, order) that only adds or drops dimensions of size 1, as a reshape of s.
+def _groups(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int], list[int]]]:
+    """The axes of two shapes of as many elements, in the smallest groups that hold as many; without those of size 1."""
+    left, right = ([i for i, n in enumerate(shape) if n != 1] for shape in (before, after))
+    groups = []
+    while left:
+        taken, made = [left.pop(0)], [right.pop(0)]
+        sizes = before[taken[0]], after[made[0]]
+        while sizes[0] != sizes[1]:
+            (taken if sizes[0] < sizes[1] else made).append((left if sizes[0] < sizes[1] else right).pop(0))
+            sizes = math.prod(before[i] for i in taken), math.prod(after[i] for i in made)
+        groups.append((taken, made))
+    return groups
+
+
+def reshaped(before: Sequence[int], after: Sequence[int], order: Order) -> tuple[tuple[int, ...], Order] | None:
+    """A reshape of t = TRANSPOSE(s, order) as a reshape of s.
 
     `before` and `after` are its shapes. Returns the shape that s gets, and the order in which t is made of that; None
-    where other dimensions change. The new ones of s come first.
+    where dimensions are merged that do not lie side by side in s. Dimensions of size 1 come first in the new s.
     """
-    kept = [order[i] for i, n in enumerate(before) if n != 1]
-    if [n for n in before if n != 1] != [n for n in after if n != 1]:
-        return None
-    ones = sum(n == 1 for n in after)
-    sizes = {order[i]: n for i, n in enumerate(before)}
-    ranks = iter([ones + sorted(kept).index(axis) for axis in kept])
-    fillers = iter(range(ones))
-    return (1,) * ones + tuple(sizes[axis] for axis in sorted(kept)), tuple(
-        next(fillers) if n == 1 else next(ranks) for n in after
-    )
+    real = sorted(order[i] for i, n in enumerate(before) if n != 1)
+    placed_groups = []
+    for taken, made in _groups(before, after):
+        places = [real.index(order[i]) for i in taken]
+        if places != list(range(places[0], places[0] + len(places))):
+            return None
+        placed_groups.append((places[0], made))
+    ones = [i for i, n in enumerate(after) if n == 1]
+    axes = [*ones, *(i for _, made in sorted(placed_groups) for i in made)]
+    return tuple(after[i] for i in axes), inverse(tuple(axes))
+
+
+def regrouping(before: Sequence[int], after: Sequence[int], order: Order) -> Order:
+    """The transposition of s after which the dimensions that the reshape merges lie side by side, the rest as in s."""
+    groups = sorted((min(order[i] for i in taken), taken) for taken, _ in _groups(before, after))
+    ones = [order[i] for i, n in enumerate(before) if n == 1]
+    return (*sorted(ones), *(order[i] for _, taken in groups for i in taken))
 
 
 def columns(shape: tuple[int, ...], order: Order, depth: int) -> Array | None:
