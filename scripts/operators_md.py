@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import tinygen.ops
+from tinygen.frontends.onnx.registry import handlers
 from tinygen.kernels import kernels_for
 from tinygen.ops.base import Op, sentence
 
@@ -25,6 +26,12 @@ the condition's sentence. Each operator's integers equal TensorFlow Lite Micro's
 TFLM has the operator for int8; where it has not, the text says what rule holds instead.
 """
 
+ONNX = """\
+Float ONNX models (operator sets 7 and newer) are read with these {count} ONNX operators, each of which becomes one or
+more of the operators above: {names}. Whatever depends on constants and shapes alone may use others; it is computed
+while the model is read.
+"""
+
 
 def document() -> str:
     """The content of docs/operators.md."""
@@ -36,7 +43,8 @@ def document() -> str:
             sections.append((op.name, _section(op, inspect.getdoc(module) or "")))
     names = [name for name, _ in sorted(sections)]
     index = f"{len(names)} operators: {', '.join(f'[{n}](#{n.lower()})' for n in names)}.\n"
-    return "\n".join([HEAD, index, *(text for _, text in sorted(sections))])
+    onnx = ONNX.format(count=len(handlers()), names=", ".join(handlers()))
+    return "\n".join([HEAD, index, onnx, *(text for _, text in sorted(sections))])
 
 
 def _section(op: Op[object], description: str) -> str:  # type: ignore[type-var]  # any operator's attributes
