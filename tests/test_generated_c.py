@@ -159,7 +159,8 @@ def test_the_source_says_how_to_make_it_again() -> None:
 def test_no_kernel_is_an_unsupported_error() -> None:
     """A node that meets its operator's conditions but has no kernel is refused, not guessed."""
     b = ModelBuilder()
-    x, y = b.tensor((1, 4), "float32"), b.tensor((1, 4), "float32")
-    b.op("NEG", [x], [y])
+    x, real, y = b.tensor((1, 4), "int8", 0.1), b.tensor((1, 4), "float32"), b.tensor((1, 4), "float32")
+    b.op("DEQUANTIZE", [x], [real])
+    b.op("NEG", [real], [y])
     with pytest.raises(UnsupportedError, match="NEG"):
         tinygen.build(load(b.finish([x], [y])), "host")

@@ -13,6 +13,7 @@ from tinygen.quantize.groups import group
 from tinygen.quantize.options import Options, Quantized
 from tinygen.quantize.prepare import prepare
 from tinygen.quantize.ranges import METHODS, quant_of
+from tinygen.quantize.refine import refine
 from tinygen.quantize.report import compare
 
 __all__ = ["Options", "Quantized", "quantize", "with_float_ports"]
@@ -38,6 +39,8 @@ def quantize(graph: Graph, samples: Sequence[Sequence[Array]], options: Options 
         if name not in quants:
             quants[name] = quant_of(*METHODS[settings.ranges](stats))
     made = assign(groups, quants)
+    if settings.rounding != "nearest":
+        made = refine(groups.graph, made, samples, settings.rounding == "adaptive")
     check_graph(made)
     report = compare(groups.graph, made, samples[:COMPARED])
     return Quantized(made, report)

@@ -14,6 +14,7 @@ class Options:
     """`ranges`: how the intervals of activations are chosen (see `tinygen.quantize.ranges`)."""
 
     ranges: Literal["minmax", "percentile", "mse", "entropy"] = "minmax"
+    rounding: Literal["nearest", "bias", "adaptive"] = "adaptive"
 
 
 @dataclass(frozen=True)
