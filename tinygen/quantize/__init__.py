@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinygen.ir.graph import Graph
-from tinygen.ir.types import Array, Quant
+from tinygen.ir.types import Array
 from tinygen.ops.limits import check_float, check_graph
 from tinygen.quantize.assign import assign, with_float_ports
 from tinygen.quantize.calibrate import calibrate, check_samples
+from tinygen.quantize.choose import choose, large_enough
 from tinygen.quantize.groups import group
 from tinygen.quantize.options import Options, Quantized
 from tinygen.quantize.prepare import prepare
-from tinygen.quantize.ranges import METHODS, quant_of
 from tinygen.quantize.refine import refine
 from tinygen.quantize.report import compare
 
@@ -32,13 +32,10 @@ def quantize(graph: Graph, samples: Sequence[Sequence[Array]], options: Options 
     settings = options if options is not None else Options()
     check_float(graph)
     check_samples(graph, samples)
-    groups = group(prepare(graph))
+    groups = group(prepare(graph, samples[0]))
     statistics = calibrate(groups, samples)
-    quants = {name: Quant.per_tensor(rule.scale, rule.zero_point) for name, rule in groups.fixed.items()}
-    for name, stats in statistics.items():
-        if name not in quants:
-            quants[name] = quant_of(*METHODS[settings.ranges](stats))
-    made = assign(groups, quants)
+    quants = choose(groups, statistics, samples, settings.ranges)
+    made = assign(groups, large_enough(groups, quants))
     if settings.rounding != "nearest":
         made = refine(groups.graph, made, samples, settings.rounding == "adaptive")
     check_graph(made)

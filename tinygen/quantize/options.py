@@ -11,9 +11,13 @@ from tinygen.quantize.report import Report
 
 @dataclass(frozen=True)
 class Options:
-    """`ranges`: how the intervals of activations are chosen (see `tinygen.quantize.ranges`)."""
+    """`ranges`: how the intervals of activations are chosen (`tinygen.quantize.ranges`; ``auto``: the best for each).
 
-    ranges: Literal["minmax", "percentile", "mse", "entropy"] = "minmax"
+    `rounding`: of weights to the nearest integer, the same with corrected biases, or fitted to the samples
+    (see `tinygen.quantize.refine`).
+    """
+
+    ranges: Literal["auto", "minmax", "percentile", "mse", "entropy"] = "auto"
     rounding: Literal["nearest", "bias", "adaptive"] = "adaptive"
 
 

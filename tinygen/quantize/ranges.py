@@ -29,6 +29,8 @@ Interval = tuple[float, float]
 def quant_of(low: float, high: float) -> Quant:
     """int8 for the numbers from `low` to `high` and 0, which is represented exactly; the scale is a float32 value."""
     low, high = min(low, 0.0), max(high, 0.0)
+    if low == high:
+        high = 1.0
     scale = float(np.float32(max((high - low) / 255, MIN_SCALE)))
     return Quant.per_tensor(scale, int(np.clip(math.floor(-128 - low / scale + 0.5), -128, 127)))
 

@@ -1,9 +1,9 @@
 """Weights rounded for what they are multiplied by, not each to its nearest: layer by layer, on calibration data.
 
-For each layer, the integers are sought that give the float layer's outputs from the *quantized* layer's inputs, in the
-least-squares sense: a linear correction first, then columns are rounded one after the other, and what each rounding
-costs is made good in those not yet rounded (GPTQ; E. Frantar et al., 2022, after optimal brain surgeon). The bias takes
-up what is left of the mean (bias correction; M. Nagel et al., Data-Free Quantization, 2019). Scales stay as they are.
+For each layer, weights are rounded one input after the other, and what each rounding costs is made good in those not
+yet rounded, in the least-squares sense over the inputs that the layer gets in the int8 network (GPTQ; E. Frantar et
+al., 2022). The bias takes up the mean of what is left, and of what earlier layers did to the inputs (bias correction;
+M. Nagel et al., Data-Free Quantization, 2019). Scales stay as they are.
 """
 
 from __future__ import annotations
@@ -34,15 +34,14 @@ _LAYERS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
 
 @dataclass(frozen=True)
 class Moments:
-    """Means and second moments of a layer's inputs, by group: int8 network's `q`, float network's `f`.
+    """A layer's inputs by group: means [groups, depth] in the int8 network and in float, covariances in the former.
 
-    Shapes: means [groups, depth], moments [groups, depth, depth], centred; qf is quantized times float.
+    `covariance` is [groups, depth, depth]; None where depth is more than `MAX_DEPTH`.
     """
 
-    mean_q: Real
-    mean_f: Real
-    qq: Real
-    qf: Real
+    mean: Real
+    mean_in_float: Real
+    covariance: Real | None
 
 
 def refine(real: Graph, integer: Graph, samples: Sequence[Sequence[Array]], rounding: bool = True) -> Graph:
@@ -108,11 +107,12 @@ def _refined(
     exact_columns, scales = columns(node.op, weights, pairs[0][0].shape[1]), np.broadcast_to(along, stored.shape)
     moments = _moments(pairs)
     integers = stored
-    if rounding and exact_columns.shape[-1] <= MAX_DEPTH:
-        rounded = round_columns(exact_columns, columns(node.op, scales, len(exact_columns)), moments)
+    if rounding and moments.covariance is not None:
+        rounded = round_columns(exact_columns, columns(node.op, scales, len(exact_columns)), moments.covariance)
         integers = _uncolumned(node.op, rounded, stored.shape).astype(np.int8)
     fitted = columns(node.op, tensor.dequantize(integers), len(exact_columns))
-    shift = np.einsum("gfd,gd->gf", exact_columns, moments.mean_f) - np.einsum("gfd,gd->gf", fitted, moments.mean_q)
+    lost = np.einsum("gfd,gd->gf", exact_columns, moments.mean_in_float)
+    shift = lost - np.einsum("gfd,gd->gf", fitted, moments.mean)
     return _with(real, before, integer, node, integers, shift.ravel())
 
 
@@ -140,28 +140,24 @@ def _uncolumned(op: str, values: Array, shape: tuple[int, ...]) -> Array:
 
 def _moments(pairs: Sequence[tuple[Real, Real]]) -> Moments:
     count = sum(len(q) for q, _ in pairs)
-    mean_q = sum((q.sum(axis=0) for q, _ in pairs), np.float64(0)) / count
-    mean_f = sum((f.sum(axis=0) for _, f in pairs), np.float64(0)) / count
-    depth = pairs[0][0].shape[2]
+    mean = np.asarray(sum(q.sum(axis=0) for q, _ in pairs)) / count
+    mean_in_float = np.asarray(sum(f.sum(axis=0) for _, f in pairs)) / count
+    groups, depth = mean.shape
     if depth > MAX_DEPTH:
-        empty = np.zeros((0, 0, 0))
-        return Moments(np.asarray(mean_q), np.asarray(mean_f), empty, empty)
-    qq, qf = (np.zeros((pairs[0][0].shape[1], depth, depth)) for _ in range(2))
-    for q, f in pairs:
-        turned = (q - mean_q).transpose(1, 2, 0)
-        qq += turned @ (q - mean_q).transpose(1, 0, 2)
-        qf += turned @ (f - mean_f).transpose(1, 0, 2)
-    return Moments(np.asarray(mean_q), np.asarray(mean_f), qq / count, qf / count)
+        return Moments(mean, mean_in_float, None)
+    covariance = np.zeros((groups, depth, depth))
+    for q, _ in pairs:
+        covariance += (q - mean).transpose(1, 2, 0) @ (q - mean).transpose(1, 0, 2)
+    return Moments(mean, mean_in_float, covariance / count)
 
 
-def round_columns(weights: Real, scales: Real, moments: Moments) -> Real:
-    """Integers within +-127 [groups, filters, depth] that, times `scales`, do best what `weights` do in float."""
+def round_columns(weights: Real, scales: Real, covariance: Real) -> Real:
+    """Integers within +-127 [groups, filters, depth] that, times `scales`, do for such inputs what `weights` do."""
     depth = weights.shape[-1]
-    power = np.einsum("gii->gi", moments.qq)
-    damped = moments.qq + np.eye(depth) * (DAMPING * power.mean(axis=1) + 1e-12)[:, None, None]
-    corrected = weights + (np.linalg.solve(damped, moments.qf - moments.qq) @ weights.transpose(0, 2, 1)).transpose(0, 2, 1)
+    power = np.einsum("gii->gi", covariance)
+    damped = covariance + np.eye(depth) * (DAMPING * power.mean(axis=1) + 1e-12)[:, None, None]
     order = np.argsort(-power.mean(axis=0), kind="stable")
-    left, step = corrected[:, :, order].copy(), scales[:, :, order]
+    left, step = weights[:, :, order].copy(), scales[:, :, order]
     inverse = np.linalg.inv(damped[:, order][:, :, order])
     upper = np.linalg.cholesky((inverse + inverse.transpose(0, 2, 1)) / 2).transpose(0, 2, 1)
     result = np.empty_like(left)

@@ -1,0 +1,425 @@
+"""Quantization after training: every operator has a rule, what is folded keeps its meaning, int8 keeps the accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygen
+from tests import small_models, zoo
+from tests.differential.corpus import supported
+from tests.laws import load
+from tests.tflite_builder import ModelBuilder
+from tinygen import frontends
+from tinygen.errors import UnsupportedError, UsageError
+from tinygen.ir import store
+from tinygen.ir.graph import Attrs, Graph, Node
+from tinygen.ir.types import Array, DType, Quant, TensorType
+from tinygen.ops import Activation, all_ops, call_of
+from tinygen.ops.convolution import OPERANDS, ConvAttrs, real_bias
+from tinygen.ops.limits import check_float, check_graph, is_float
+from tinygen.ops.split import SplitAttrs
+from tinygen.quantize import Options, quantize, with_float_ports
+from tinygen.quantize.calibrate import Statistics
+from tinygen.quantize.prepare import prepare as prepare_on
+from tinygen.quantize.ranges import METHODS, fake, quant_of
+from tinygen.quantize.refine import round_columns
+from tinygen.quantize.report import inputs_of
+from tinygen.reference import run, run_all, run_real
+
+REAL = DType.FLOAT32
+CONVERSIONS = {"CAST", "DEQUANTIZE", "LOOKUP", "QUANTIZE", "SHAPE"}
+
+
+# --- Rules --------------------------------------------------------------------------------------------------------
+
+
+def in_float(graph: Graph) -> Graph:
+    """An int8 network as the float network that it approximates."""
+    types, constants = dict(graph.types), dict(graph.constants)
+    for node in graph.nodes:
+        where = OPERANDS.get(node.op)
+        if where is not None and len(node.inputs) > where.bias and node.inputs[where.bias]:
+            name = node.inputs[where.bias]
+            values: list[Any] = [None] * len(node.inputs)
+            constants[name] = real_bias(call_of(graph, node), values).astype(np.float32)
+            types[name] = TensorType(constants[name].shape, REAL)
+    for name, tensor in graph.types.items():
+        if tensor.dtype is DType.INT8:
+            types[name] = TensorType(tensor.shape, REAL)
+            if name in constants:
+                constants[name] = tensor.dequantize(constants[name]).astype(np.float32)
+    return replace(graph, types=types, constants=constants)
+
+
+def networks() -> Iterator[tuple[str, Graph]]:
+    """Float networks that use, together, every operator that the corpus uses."""
+    covered: set[str] = set()
+    for name, data in supported():
+        graph = load(data)
+        found = {node.op for node in graph.nodes}
+        if not found & CONVERSIONS and not found <= covered:
+            covered |= found
+            yield name, in_float(graph)
+
+
+def draw(graph: Graph, count: int, seed: int = 0) -> list[list[Array]]:
+    rng = np.random.default_rng(seed)
+    return [[rng.normal(size=graph.types[n].shape).astype(np.float32) for n in graph.inputs] for _ in range(count)]
+
+
+def single(op: str, *constants: Array, attrs: Attrs | None = None, first: Array | None = None) -> Graph:
+    """A float graph of one node that reads x [1,4,4,4] and `constants` (`first`: one before x)."""
+    names = [f"c{i}" for i in range(len(constants))]
+    types = {"x": TensorType((1, 4, 4, 4), REAL), "y": TensorType((1,), REAL)}
+    values = dict(zip(names, constants, strict=True))
+    inputs = ("x", *names)
+    if first is not None:
+        values["first"], inputs = first, ("first", "x")
+    types |= {n: TensorType(v.shape, DType.of(v)) for n, v in values.items()}
+    node = Node("node", op, inputs, ("y",), attrs or all_ops()[op].attrs())
+    if op == "SPLIT":
+        node, types["z"] = replace(node, outputs=("y", "z")), types["y"]
+    rough = Graph("g", ("x",), node.outputs, (node,), types, values)
+    inferred = all_ops()[op].infer(call_of(rough, node))
+    exact = {n: TensorType(*signature) for n, signature in zip(node.outputs, inferred, strict=True)}
+    return replace(rough, types={**types, **exact})
+
+
+def integers(*values: Any) -> Array:
+    return np.array(values, np.int32)
+
+
+#: Operators that the corpus lacks and that are more than a function of one value.
+SINGLE = {
+    "ARG_MIN": lambda: single("ARG_MIN", integers(3)[0]),
+    "BATCH_TO_SPACE_ND": lambda: replace_batch(),
+    "EXPAND_DIMS": lambda: single("EXPAND_DIMS", integers(1)),
+    "PADV2": lambda: single("PADV2", integers((0, 0), (1, 1), (2, 0), (0, 0)), np.array([-2.0], np.float32)),
+    "POW": lambda: single("POW", np.array([2.0], np.float32)),
+    "SPACE_TO_DEPTH": lambda: single("SPACE_TO_DEPTH"),
+    "SPLIT": lambda: single("SPLIT", first=integers(3)[0], attrs=SplitAttrs(2)),
+}
+
+
+def replace_batch() -> Graph:
+    return single("BATCH_TO_SPACE_ND", integers(1, 1), integers((1, 0), (0, 1)))
+
+
+def test_every_operator_has_a_rule_that_leads_to_int8() -> None:
+    covered = set[str]()
+    for name, graph in networks():
+        check_float(graph)
+        made = quantize(graph, draw(graph, 4), Options(rounding="bias"))
+        check_graph(made.graph)
+        assert all(np.isfinite(layer.activations) for layer in made.report.layers), name
+        covered |= {node.op for node in graph.nodes}
+    for op in set(all_ops()) - covered - CONVERSIONS:
+        graph = SINGLE[op]() if op in SINGLE else single(op)
+        samples = draw(graph, 8)
+        made = quantize(graph, [[np.abs(v) + np.float32(0.5) for v in s] for s in samples])
+        check_graph(made.graph)
+        assert min(made.report.outputs.values(), default=99) > 25, op
+
+
+def test_float_nodes_are_held_to_the_shapes_of_int8_nodes() -> None:
+    graph = single("TRANSPOSE", integers(0, 2, 1, 3))
+    wrong = replace(graph, constants={"c0": integers(0, 0, 1, 3)})
+    with pytest.raises(UnsupportedError, match=r"node 'node' \(TRANSPOSE\): The order of dimensions must list each"):
+        check_float(wrong)
+
+
+# --- Preparation --------------------------------------------------------------------------------------------------
+
+
+def layer(activation: Activation = Activation.NONE, padding: tuple[int, int, int, int] = (0, 0, 0, 0)) -> Graph:
+    """x [1,5,5,2] through CONV_2D 'c' with three 3x3 filters."""
+    rng = np.random.default_rng(1)
+    constants = {"w": rng.normal(size=(3, 3, 3, 2)).astype(np.float32), "b": rng.normal(size=3).astype(np.float32)}
+    side = 3 + padding[0] + padding[1]
+    types = {"x": TensorType((1, 5, 5, 2), REAL), "c": TensorType((1, side, side, 3), REAL)}
+    types |= {n: TensorType(v.shape, REAL) for n, v in constants.items()}
+    node = Node("c", "CONV_2D", ("x", "w", "b"), ("c",), ConvAttrs(padding=padding, activation=activation))
+    return Graph("g", ("x",), ("c",), (node,), types, constants)
+
+
+def after(graph: Graph, op: str, value: Any = None, attrs: Attrs | None = None) -> Graph:
+    """`graph` with one more operator, with a constant of this value if any, whose output has the same shape."""
+    name, last = f"{graph.outputs[0]}{op[0].lower()}", graph.outputs[0]
+    types, constants, inputs = dict(graph.types), dict(graph.constants), [last]
+    types[name] = types[last]
+    if value is not None:
+        constants[f"{name}:k"] = np.asarray(value, np.float32)
+        types[f"{name}:k"] = TensorType(np.shape(value), REAL)
+        inputs.append(f"{name}:k")
+    node = Node(name, op, tuple(inputs), (name,), attrs or all_ops()[op].attrs())
+    return Graph("g", graph.inputs, (name,), (*graph.nodes, node), types, constants)
+
+
+def prepare(graph: Graph) -> Graph:
+    return prepare_on(graph, draw(graph, 1)[0])
+
+
+def same_meaning(before: Graph, now: Graph) -> None:
+    for sample in draw(before, 3):
+        for name in before.outputs:
+            assert np.allclose(run_real(before, sample)[name], run_real(now, sample)[name], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("padding", [(0, 0, 0, 0), (1, 1, 1, 1)])
+def test_a_normalization_and_its_activation_become_part_of_the_layer(padding: tuple[int, int, int, int]) -> None:
+    normalized = after(after(layer(padding=padding), "MUL", [0.5, -2, 1]), "ADD", [1, 0.1, -3])
+    before = after(after(normalized, "SUB", 0.25), "RELU6")
+    now = prepare(before)
+    assert [(n.op, getattr(n.attrs, "activation", None)) for n in now.nodes] == [("CONV_2D", Activation.RELU6)]
+    same_meaning(before, now)
+
+
+def test_clamps_meet() -> None:
+    before = after(after(layer(), "MAXIMUM", 0), "MINIMUM", 6)
+    now = prepare(before)
+    assert [getattr(n.attrs, "activation", None) for n in now.nodes] == [Activation.RELU6]
+    same_meaning(before, now)
+    assert [n.op for n in prepare(after(layer(), "MAXIMUM", 0.5)).nodes] == ["CONV_2D", "MAXIMUM"]
+
+
+@pytest.mark.parametrize(
+    "op, value, padding, left",
+    [
+        ("MUL", [3, -0.5], (1, 1, 1, 1), ["CONV_2D"]),
+        ("ADD", [3, -0.5], (0, 0, 0, 0), ["CONV_2D"]),
+        ("ADD", [3, -0.5], (1, 1, 1, 1), ["ADD", "CONV_2D"]),
+    ],
+)
+def test_what_stands_before_a_layer(op: str, value: list[float], padding: Any, left: list[str]) -> None:
+    graph = layer(padding=padding)
+    types = {**graph.types, "u": graph.types["x"], "k": TensorType((2,), REAL)}
+    first = Node("first", op, ("u", "k"), ("x",), all_ops()[op].attrs())
+    constants = {**graph.constants, "k": np.array(value, np.float32)}
+    before = Graph("g", ("u",), ("c",), (first, *graph.nodes), types, constants)
+    now = prepare(before)
+    assert [n.op for n in now.nodes] == left
+    same_meaning(before, now)
+
+
+def test_what_others_read_is_not_folded() -> None:
+    graph = after(layer(), "MUL", [0.5, -2, 1])
+    shared = replace(graph, outputs=("c", "cm"))
+    assert [n.op for n in prepare(shared).nodes] == ["CONV_2D", "MUL"]
+
+
+def test_a_layer_that_clamps_keeps_what_follows() -> None:
+    before = after(layer(Activation.RELU), "ADD", [1.0, 2.0, 3.0])
+    assert [n.op for n in prepare(before).nodes] == ["CONV_2D", "ADD"]
+
+
+# --- Scales -------------------------------------------------------------------------------------------------------
+
+
+def two_branches() -> Graph:
+    """CONCATENATION of LOGISTIC(x), whose scale is fixed, and of RELU(x)."""
+    shape = TensorType((1, 2, 2, 3), REAL)
+    types = {n: shape for n in ("x", "p", "r")} | {"y": TensorType((1, 2, 2, 6), REAL)}
+    concatenation = all_ops()["CONCATENATION"].attrs(axis=3)
+    nodes = (
+        Node("p", "LOGISTIC", ("x",), ("p",)),
+        Node("r", "RELU", ("x",), ("r",)),
+        Node("y", "CONCATENATION", ("p", "r"), ("y",), concatenation),
+    )
+    return Graph("g", ("x",), ("y",), nodes, types, {})
+
+
+def test_inputs_that_must_share_a_scale_are_requantized_or_share() -> None:
+    graph = two_branches()
+    samples = [[8 * v for v in s] for s in draw(graph, 4)]
+    made = quantize(graph, samples).graph
+    assert [n.op for n in made.nodes] == ["LOGISTIC", "RELU", "QUANTIZE", "CONCATENATION"]
+    assert made.types["r"].quant == made.types["y"].quant != made.types["p"].quant
+    assert made.types["p"].quant == Quant((1 / 256,), (-128,))
+    check_graph(made)
+
+
+def test_zero_is_exact_and_the_range_covers_what_was_seen() -> None:
+    for low, high in ((0.0, 6.0), (-1.0, 2.0), (-5.0, -1.0), (3.0, 4.0), (0.0, 0.0)):
+        quant = quant_of(low, high)
+        assert fake(np.zeros(1), quant)[0] == 0
+        ends = np.array([low, high])
+        assert np.all(np.abs(fake(ends, quant) - ends) <= quant.scale * 0.51)
+
+
+def test_outliers_are_given_up_where_that_pays() -> None:
+    rng = np.random.default_rng(0)
+    values = np.append(rng.normal(size=100_000), [60.0])
+    counts, _ = np.histogram(values, 2048)
+    stats = Statistics(float(values.min()), float(values.max()), counts.astype(float))
+    errors = {
+        n: float(np.mean((fake(values, quant_of(*method(stats))) - values) ** 2)) for n, method in METHODS.items()
+    }
+    assert METHODS["minmax"](stats) == (stats.low, stats.high)
+    assert errors["mse"] < errors["minmax"]
+    assert METHODS["percentile"](stats)[1] < 10
+    assert METHODS["entropy"](stats)[1] < 60
+
+
+def test_rounding_by_columns_beats_rounding_to_nearest() -> None:
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(500, 12)) @ rng.normal(size=(12, 12))
+    weights, scales = rng.normal(size=(1, 5, 12)), np.full((1, 5, 12), 0.1)
+    covariance = (inputs.T @ inputs)[None] / len(inputs)
+    rounded = round_columns(weights, scales, covariance) * scales
+    nearest = np.rint(weights / scales) * scales
+    assert np.all(rounded == np.rint(rounded / scales) * scales)
+
+    def cost(chosen: Array) -> float:
+        return float(np.sum(((chosen - weights)[0] @ inputs.T) ** 2))
+
+    assert cost(rounded) < 0.6 * cost(nearest)
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "bias", "adaptive"])
+@pytest.mark.parametrize("ranges", ["auto", *METHODS])
+def test_every_option_gives_a_network_that_compiles(ranges: Any, rounding: Any) -> None:
+    graph = after(layer(), "RELU")
+    samples = draw(graph, 8)
+    made = quantize(graph, samples, Options(ranges=ranges, rounding=rounding))
+    check_graph(made.graph)
+    assert made.report.outputs["cr"] > 15
+    assert store.dumps(made.graph) == store.dumps(quantize(graph, samples, Options(ranges, rounding)).graph)
+
+
+# --- Building -----------------------------------------------------------------------------------------------------
+
+
+def test_float_models_need_samples_and_others_none(tmp_path: Path) -> None:
+    model = tmp_path / "floats.tflite"
+    model.write_bytes(small_models.float_add())
+    with pytest.raises(UsageError, match=r"floats\.tflite is a float model: pass samples .* --calibration"):
+        tinygen.build(model)
+    with pytest.raises(UsageError, match="is quantized already"):
+        tinygen.build(load(small_models.dense_layers()), calibration="random")
+    for samples, words in (
+        ([np.zeros((2, 2))], "expected samples like"),
+        ([np.full((1, 4), np.nan)], "finite"),
+        ([], "at least one"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            tinygen.build(model, calibration=samples)
+    with pytest.warns(UserWarning, match="random"):
+        made = tinygen.build(model, calibration="random")
+    assert "--calibration random" in made.report["command"]
+    assert made.report["quantization"]["outputs"]["sum"] > 30
+
+
+def test_float_ports_convert_as_the_caller_would(tmp_path: Path) -> None:
+    graph = after(layer(), "RELU")
+    samples = draw(graph, 4)
+    inner = quantize(graph, samples).graph
+    outer = with_float_ports(inner)
+    for sample in samples:
+        expected = run(inner, inputs_of(inner, sample))[0]
+        assert np.allclose(run(outer, sample)[0], inner.types["cr"].dequantize(expected))
+    made = tinygen.build(graph, "host", calibration=samples, float_io=True)
+    assert [p["dtype"] for p in (*made.report["inputs"], *made.report["outputs"])] == ["float32", "float32"]
+    tinygen.verify(made.write(tmp_path), on="host").raise_if_wrong()
+
+
+def test_dynamic_range_models_are_taken_as_float() -> None:
+    b = ModelBuilder()
+    x, y = b.tensor((1, 4), "float32"), b.tensor((1, 2), "float32")
+    weights = np.arange(8).reshape(2, 4)
+    b.op("FULLY_CONNECTED", [x, b.tensor((2, 4), "int8", 0.5, 0, weights)], [y], "FullyConnectedOptions")
+    graph = load(b.finish([x], [y]))
+    assert is_float(graph)
+    assert np.array_equal(graph.constants[graph.nodes[0].inputs[1]], weights * np.float32(0.5))
+
+
+# --- The zoo ------------------------------------------------------------------------------------------------------
+
+FLOATS = (
+    "ai_edge_quantizer/conv_fc_mnist",
+    "dtln/model_1",
+    "efinix/magic_wand_float_2019",
+    "kazuhito/keypoint_classifier",
+    "mlperf_tiny/ad01_fp32",
+    "mlperf_tiny/ic01_fp32",
+    "mlperf_tiny/ic_large_fp32",
+    "mlperf_tiny/vww01_fp32",
+    "tflm/hello_world_float",
+    "tinymaix/cifar10_f",
+    "tinymaix/mnist_dw_f",
+    "tinymaix/mnist_resnet_f",
+)
+#: int8 weights: LiteRT quantizes their activations at run time, so its answers are not those of a float model.
+HYBRID = ("mlperf_tiny/ad01_hybrid_dynrange", "mlperf_tiny/kws01_hybrid_named_float32")
+#: Accuracy in float and in int8 may differ by this much.
+POINTS = 0.005
+
+in_the_zoo = pytest.mark.skipif(not zoo.PRESENT, reason=zoo.ABSENT)
+
+
+@pytest.mark.zoo
+@in_the_zoo
+@pytest.mark.parametrize("name", FLOATS)
+def test_real_numbers_agree_with_tflm_in_float(name: str) -> None:
+    graph = frontends.load(zoo.path_of(name))
+    for golden in zoo.golden(name):
+        values = run_real(graph, golden.inputs)
+        for output, expected in zip(graph.outputs, golden.outputs, strict=True):
+            assert np.max(np.abs(values[output] - expected)) <= 1e-4 * np.max(np.abs(expected)), output
+
+
+@pytest.mark.zoo
+@in_the_zoo
+@pytest.mark.parametrize("name", [n for n in (*FLOATS, *HYBRID) if "large" not in n])
+def test_float_models_build_and_equal_the_reference(name: str, tmp_path: Path) -> None:
+    graph = frontends.load(zoo.path_of(name))
+    made = tinygen.build(zoo.path_of(name), "cortex-m4", calibration=draw(graph, 8))
+    tinygen.verify(made.write(tmp_path), on="host", vectors=2).raise_if_wrong()
+    # recurrent layers, unrolled, are the worst case of noise after noise
+    assert min(made.report["quantization"]["outputs"].values()) > (15 if "dtln" in name else 20)
+
+
+def labelled(name: str) -> tuple[Array, Array]:
+    """Inputs of model `name` and what they show."""
+    if "keypoint" in name:
+        data = zoo.dataset("hand_gesture_mediapipe/keypoint")
+        order = np.random.default_rng(0).permutation(len(data["y"]))
+        return data["x"][order], data["y"][order]
+    if "kws01" in name:
+        data = zoo.dataset("mlperf_kws01/all")
+        return ((data["x"].astype(np.float32) - 83) * np.float32(0.584703)), data["y"]
+    data = zoo.dataset("mnist_t10k/dev")
+    return data["x"].astype(np.float32) / 255, data["y"]
+
+
+@pytest.mark.zoo
+@in_the_zoo
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ai_edge_quantizer/conv_fc_mnist",
+        "kazuhito/keypoint_classifier",
+        "mlperf_tiny/kws01_hybrid_named_float32",
+        "tinymaix/mnist_dw_f",
+        "tinymaix/mnist_resnet_f",
+    ],
+)
+def test_int8_is_as_accurate_as_float(name: str) -> None:
+    """Calibrated on 100 samples, tested on others."""
+    graph = frontends.load(zoo.path_of(name))
+    inputs, labels = labelled(name)
+    sets = [[x.reshape(graph.types[graph.inputs[0]].shape)] for x in inputs[:900]]
+    made, output = quantize(graph, sets[:100]).graph, graph.outputs[0]
+    right = np.zeros(2)
+    for sample, label in zip(sets[100:], labels[100:900], strict=True):
+        right += [
+            np.argmax(run_real(graph, sample)[output]) == label,
+            np.argmax(run_all(made, inputs_of(made, sample))[output]) == label,
+        ]
+    real, integer = right / 800
+    assert integer >= real - POINTS
