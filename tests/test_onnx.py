@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 
 from tests import zoo
 from tests.onnx_models import check, difference, graph_of, model, one_node, runtime
+from tests.test_onnx_quantized import NETWORKS
 from tinygen import api, frontends
 from tinygen.cli import main
 from tinygen.errors import ModelError, TinygenError, UnsupportedError, UsageError
@@ -45,14 +46,6 @@ FLOAT = {
 #: Every other model, with words of the reason that is given.
 REFUSED = {
     "dtln/model_1": "the ONNX operator LSTM is not supported: recurrent layers",
-    "mlperf_onnx/ad01_qdq": "QuantizeLinear is not supported: the model is quantized already",
-    "mlperf_onnx/ic01_qdq": "the model is quantized already: pass the float model, or an int8 .tflite file",
-    "mlperf_onnx/kws01_qdq": "the model is quantized already",
-    "mlperf_onnx/vww01_qdq": "the model is quantized already",
-    "ort_quantized/cifar_pytorch_winml_qdq_s8s8_perch": "the model is quantized already",
-    "ort_quantized/cifar_pytorch_winml_qop_u8s8_pertensor": "the model is quantized already",
-    "ort_quantized/mnist_cntk_qdq_s8s8_pertensor": "the model is quantized already",
-    "ort_quantized/mnist_cntk_qop_u8s8_pertensor": "the model is quantized already",
 }
 
 
@@ -81,7 +74,7 @@ def golden(name: str, graph: Graph) -> list[tuple[list[Array], list[Array]]]:
 @pytest.mark.zoo
 def test_every_model_of_the_zoo_is_listed() -> None:
     folder = zoo.FOLDER / "models"
-    assert {str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.onnx")} == {*FLOAT, *REFUSED}
+    assert {str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.onnx")} == {*FLOAT, *NETWORKS, *REFUSED}
 
 
 @needs_zoo

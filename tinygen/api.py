@@ -24,13 +24,14 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.program import Program
 from tinygen.lower import Optimize, lower
 from tinygen.measure import measure
-from tinygen.ops.limits import check_model, is_float
+from tinygen.ops.limits import check_model, is_float, is_given
 from tinygen.passes import LOSSLESS, run_passes
 from tinygen.plan.arena import Plan, plan
 from tinygen.plan.budget import Budget, check_budget
 from tinygen.plan.order import in_best_order
 from tinygen.preprocessing import Preprocessing
 from tinygen.quantize import Quantized, quantize, with_float_ports
+from tinygen.quantize.given import from_given
 from tinygen.quantize.report import Report
 from tinygen.report import ModelInfo, report
 from tinygen.target import Target, load_target
@@ -153,10 +154,10 @@ def _quantized(
     graph: Graph, file: str, calibration: Source | None, preprocessing: Preprocessing | None
 ) -> tuple[Graph, Report | None]:
     """`graph` in int8, with the report of its quantization; as it is if it has been quantized before."""
-    if not is_float(graph):
+    if not is_float(graph) or is_given(graph):
         if calibration is not None:
             raise UsageError(f"{file} is quantized already, so that there is nothing to calibrate: drop --calibration")
-        return graph, None
+        return integers(graph), None
     if calibration is None:
         raise UsageError(
             f"{file} is a float model: pass samples of its input with --calibration FILE (.npz, .npy or a folder, a "
@@ -164,6 +165,11 @@ def _quantized(
         )
     made = _calibrated(graph, calibration, preprocessing, None)
     return made.graph, made.report
+
+
+def integers(graph: Graph) -> Graph:
+    """`graph`, if it was quantized elsewhere, in int8; see `tinygen.quantize.given`."""
+    return from_given(graph) if is_given(graph) else graph
 
 
 def _calibrated(graph: Graph, calibration: Source, preprocessing: Preprocessing | None, limit: int | None) -> Quantized:
@@ -185,7 +191,7 @@ def quantize_model(
     the model is quantized already, and what `load` raises.
     """
     graph, info = _source(model, shapes)
-    if not is_float(graph):
+    if not is_float(graph) or is_given(graph):
         raise UsageError(f"{info.file} is quantized already: there is nothing to quantize")
     return _calibrated(graph, calibration, preprocessing, limit)
 

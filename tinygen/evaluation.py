@@ -16,7 +16,7 @@ from tinygen.calibration import Samples, Source, load_labelled
 from tinygen.errors import UsageError
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, Real, TensorType
-from tinygen.ops.limits import is_float
+from tinygen.ops.limits import is_float, is_given
 from tinygen.ops.numerics import clamp, round_half_away
 from tinygen.ops.quantize import LIMIT
 from tinygen.preprocessing import Preprocessing
@@ -98,7 +98,7 @@ def _integers(graph: Graph, calibration: Source | None, preprocessing: Preproces
     """The int8 form of `graph`; None for a float model without calibration data."""
     if calibration is not None:
         return api.quantize_model(graph, calibration, preprocessing=preprocessing).graph
-    return None if is_float(graph) else graph
+    return None if is_float(graph) and not is_given(graph) else api.integers(graph)
 
 
 def _runs(

@@ -12,7 +12,7 @@ from tinygen.errors import UnsupportedError
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import TensorType
 from tinygen.ops import problems_of
-from tinygen.ops.limits import check_model, is_float
+from tinygen.ops.limits import check_model, is_float, is_given
 from tinygen.passes.base import constant_bytes, macs
 
 
@@ -31,7 +31,7 @@ class Inspection:
         lines = [f"{self.file}: {len(self.operators)} operators: {counted}"]
         if self.graph is not None:
             lines += self._tensor_lines(self.graph)
-            if is_float(self.graph):
+            if is_float(self.graph) and not is_given(self.graph):
                 lines.append("float model: needs --calibration")
         if not self.problems:
             return [*lines, "every operator is supported"]

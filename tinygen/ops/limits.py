@@ -5,6 +5,7 @@ from __future__ import annotations
 from tinygen.errors import UnsupportedError
 from tinygen.ir.graph import Graph
 from tinygen.ops import call_of, check_float_node, check_node, op_of
+from tinygen.ops.quantize import Given
 from tinygen.ops.supposed import is_float as is_float_node
 
 #: More multiply-accumulates than any microcontroller computes in a useful time (seconds at 1 GHz).
@@ -27,6 +28,11 @@ def is_float(graph: Graph) -> bool:
     if any(t.quant is not None for t in graph.types.values()):
         return False
     return any(n.op not in FLOAT_IN_C and is_float_node(call_of(graph, n)) for n in graph.nodes)
+
+
+def is_given(graph: Graph) -> bool:
+    """Whether float `graph` carries scales: it was quantized elsewhere, and needs no calibration."""
+    return any(isinstance(node.attrs, Given) for node in graph.nodes)
 
 
 def check_float(graph: Graph) -> None:

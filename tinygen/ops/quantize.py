@@ -7,6 +7,7 @@ reference/requantize.h.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,14 @@ _PAIRS = {
 
 #: Quotients are limited to +-LIMIT before they are rounded, far outside of every output's range.
 LIMIT = np.float32(1 << 18)
+
+
+@dataclass(frozen=True)
+class Given(Attrs):
+    """What a float QUANTIZE node out of a quantized model carries: how its output will be quantized, in int8."""
+
+    scale: float
+    zero_point: int
 
 
 def known_types(call: Call[Any]) -> bool:

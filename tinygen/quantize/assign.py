@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,6 +20,10 @@ from tinygen.quantize.ranges import quant_of, symmetric_scales
 MAX_BIAS = 2**29
 
 
+#: The scales of weights: (weights, axis of output channels, smallest scales) → one for each channel.
+ScalesOf = Callable[[Array, int, Array], Real]
+
+
 @dataclass
 class _Assigned:
     """The int8 graph as it grows."""
@@ -27,6 +31,7 @@ class _Assigned:
     types: dict[str, TensorType]
     constants: dict[str, Array]
     taken: set[str] = field(default_factory=set)
+    scales: ScalesOf = symmetric_scales
 
     def add(self, name: str, value: Array, quant: Quant | None) -> str:
         """A constant under `name`, or one like it where the name is taken; returns the name."""
@@ -37,17 +42,18 @@ class _Assigned:
         return name
 
 
-def assign(groups: Groups, quants: Mapping[str, Quant]) -> Graph:
+def assign(groups: Groups, quants: Mapping[str, Quant], scales: ScalesOf = symmetric_scales) -> Graph:
     """The int8 graph of a grouped float graph; `quants` has the scale and zero point of each group.
 
-    Weights have one symmetric scale for each output channel, biases are int32; integer tensors stay as they are.
+    Weights have one symmetric scale for each output channel, which `scales` gives, biases are int32; integer tensors
+    stay as they are.
     """
     graph = groups.graph
     types = dict(graph.types)
     for name in set(groups.of) - set(graph.constants):
         types[name] = replace(types[name], dtype=DType.INT8, quant=quants[groups.of[name]])
     constants = {n: v for n, v in graph.constants.items() if n not in groups.of}
-    made = _Assigned(types, constants, set(types) - (set(groups.of) & set(graph.constants)))
+    made = _Assigned(types, constants, set(types) - (set(groups.of) & set(graph.constants)), scales)
     nodes = [_node(groups, node, quants, made) for node in graph.nodes]
     return replace(graph, nodes=tuple(nodes), types=made.types, constants=made.constants).pruned()
 
@@ -73,7 +79,7 @@ def _layer(groups: Groups, node: Node, rule: QuantRule, quants: Mapping[str, Qua
     bias = inputs[rule.bias] if len(inputs) > rule.bias else ""
     source = quants[groups.of[inputs[OPERANDS[node.op].input]]].scale
     values = constants[bias].astype(np.float64).ravel() if bias else np.zeros(weights.shape[rule.channel])
-    scales = symmetric_scales(weights, rule.channel, np.abs(values) / (source * MAX_BIAS))
+    scales = made.scales(weights, rule.channel, np.abs(values) / (source * MAX_BIAS))
     quant = Quant(tuple(scales.tolist()), (0,) * len(scales), rule.channel)
     along = quant.along(weights.ndim, quant.scales)
     inputs[rule.weights] = made.add(inputs[rule.weights], steps(weights, along, DType.INT8, symmetric=True), quant)

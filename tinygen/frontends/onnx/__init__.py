@@ -128,7 +128,8 @@ class _Reader:
         self.values.update(zip((n for n in proto.output if n), tensors, strict=False))
 
     def _outputs(self, builder: Builder, proto: onnx.NodeProto, node: OnnxNode) -> list[str]:
-        if all(not name or name in builder.known for name in node.inputs):
+        constant = all(not name or name in builder.known for name in node.inputs)
+        if constant and proto.op_type not in _IN_REAL_NUMBERS:
             return [
                 builder.constant(value) for value in evaluate(proto, node, [builder.known.get(n) for n in node.inputs])
             ]
@@ -140,6 +141,9 @@ class _Reader:
             raise ModelError(f"node '{node.name}' (ONNX {node.op}) is malformed: {error}") from error
         return [result] if isinstance(result, str) else list(result)
 
+
+#: Operators that are read as real numbers also where their inputs are constant.
+_IN_REAL_NUMBERS = {"DequantizeLinear", "QuantizeLinear"}
 
 #: Operators of integers and conditions that shape arithmetic consists of: taken where their inputs are constant.
 _FOLDED = {
