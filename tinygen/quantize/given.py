@@ -11,6 +11,7 @@ from tinygen.ir.graph import Attrs, Graph
 from tinygen.ir.types import Array, Quant, Real
 from tinygen.ops.limits import check_graph
 from tinygen.ops.quantize import Given
+from tinygen.passes.base import random_inputs
 from tinygen.passes.remove_identities import RemoveIdentities
 from tinygen.quantize.assign import assign
 from tinygen.quantize.groups import Groups, group
@@ -31,7 +32,7 @@ def from_given(graph: Graph) -> Graph:
     A tensor has the scale of the QUANTIZE that makes or reads it, or of the tensors it must share one with. Raises
     `UnsupportedError` for a tensor that has none.
     """
-    groups = group(prepare(graph))
+    groups = group(prepare(graph, random_inputs(graph, 0)))
     made = assign(groups, _quants(groups), stored_scales)
     nodes = [replace(n, attrs=Attrs()) if isinstance(n.attrs, Given) else n for n in made.nodes]
     integers = RemoveIdentities().run(replace(made, nodes=tuple(nodes))).graph

@@ -92,7 +92,7 @@ class _Reader:
     def _refuse_unknown(self) -> None:
         """Say at once which operators are not supported, and what the nearest thing is."""
         for proto in self.model.graph.node:
-            op = proto.op_type if proto.domain in ("", "ai.onnx") else f"{proto.domain}.{proto.op_type}"
+            op = _qualified(proto)
             if op not in handlers() and proto.op_type not in _FOLDED:
                 raise UnsupportedError(
                     f"node '{_label(proto)}': the ONNX operator {op} is not supported{advice_for(op)}"
@@ -133,10 +133,10 @@ class _Reader:
             return [
                 builder.constant(value) for value in evaluate(proto, node, [builder.known.get(n) for n in node.inputs])
             ]
-        if proto.op_type not in handlers():
+        if _qualified(proto) not in handlers():
             raise node.refusal(f"it is supported only where its inputs are constant{advice_for(node.op)}")
         try:
-            result = handlers()[node.op](builder, node)
+            result = handlers()[_qualified(proto)](builder, node)
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise ModelError(f"node '{node.name}' (ONNX {node.op}) is malformed: {error}") from error
         return [result] if isinstance(result, str) else list(result)
@@ -177,6 +177,11 @@ _FOLDED = {
     "Where",
     "Xor",
 }
+
+
+def _qualified(proto: onnx.NodeProto) -> str:
+    """The operator's name, with its domain where that is another than ONNX's."""
+    return str(proto.op_type if proto.domain in ("", "ai.onnx") else f"{proto.domain}.{proto.op_type}")
 
 
 def _label(proto: onnx.NodeProto) -> str:

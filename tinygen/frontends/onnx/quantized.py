@@ -90,7 +90,7 @@ def matmul(b: Builder, node: OnnxNode) -> str:
     return quantized(b, node, float_form(b, node, "MatMul", real(b, node, 0), real(b, node, 3, -1)), 6)
 
 
-@handles("QGemm", "com.microsoft.QGemm")
+@handles("com.microsoft.QGemm")
 def gemm(b: Builder, node: OnnxNode) -> str:
     """onnxruntime's: the bias is int32, and without a scale the result is float."""
     axis = 0 if node.attr("transB", 0) else 1
@@ -123,4 +123,4 @@ for _name, _builder in {
     "QLinearLeakyRelu": _unary("LeakyRelu"),
     "QLinearSigmoid": _unary("Sigmoid"),
 }.items():
-    handles(_name, f"com.microsoft.{_name}")(_builder)
+    handles(f"com.microsoft.{_name}")(_builder)
