@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 SEED ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs bench zoo fuzz mutants differential clean
+.PHONY: help setup demo test lint docs bench accuracy zoo fuzz mutants differential clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -37,6 +37,10 @@ docs: $(STAMP) ## remake the pages that are generated from data
 
 bench: $(STAMP) ## measure speed, flash and RAM against TensorFlow Lite Micro (needs the zoo)
 	$(BIN)/python -m benchmarks.bench
+
+accuracy: $(STAMP) ## compare quantizers on float models, and remake docs/accuracy.md (needs the zoo; downloads TensorFlow)
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[train]'
+	$(BIN)/python -m benchmarks.accuracy --write docs/accuracy.md
 
 zoo: $(STAMP) ## compile and run every model of the zoo, and list what is not covered
 	$(BIN)/python -m benchmarks.coverage

@@ -180,6 +180,11 @@ def test_convolutions_get_a_bias() -> None:
     again = load(dumps(graph))
     (bias,) = again.nodes[0].inputs[2:]
     assert not again.constants[bias].any() and again.types[bias].q.scales == pytest.approx([0.1 * 0.02])
+    types = {name: TensorType(kind.shape, DType.FLOAT32) for name, kind in graph.types.items()}
+    weights = {name: value.astype(np.float32) for name, value in graph.constants.items()}
+    real = spelled(replace(graph, types=types, constants=weights))
+    (bias,) = real.nodes[0].inputs[2:]
+    assert real.types[bias] == TensorType((3,), DType.FLOAT32) and not real.constants[bias].any()
 
 
 def test_same_and_valid_stay_attributes() -> None:

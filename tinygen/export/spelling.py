@@ -2,7 +2,7 @@
 
 Other paddings of convolutions become a PAD node in front, of MAX_POOL_2D a PADV2 with the smallest number; a
 TRANSPOSE_CONV computes the rows and columns that its padding cuts off, too, and a SLICE behind it takes them away.
-int8 convolutions get a bias of zeros where they have none, without which LiteRT (conv.cc) refuses them.
+Convolutions get a bias of zeros where they have none, without which LiteRT (conv.cc) refuses them.
 All of this computes the same bits.
 """
 
@@ -36,7 +36,7 @@ def is_same(graph: Graph, node: Node) -> bool:
 
 
 def spelled(graph: Graph) -> Graph:
-    """`graph` with SAME and VALID paddings only, and a bias for each int8 convolution.
+    """`graph` with SAME and VALID paddings only, and a bias for each convolution.
 
     Raises `UnsupportedError` for a node that has no TFLite form.
     """
@@ -71,15 +71,17 @@ class _Writer:
             yield from self.padded(node)
 
     def biased(self, node: Node) -> Node:
-        """`node` with a bias of zeros if it has none and is quantized."""
-        data, weights = (self.types[name].quant for name in node.inputs[:2])
-        if (len(node.inputs) > 2 and node.inputs[2]) or data is None or weights is None:
+        """`node` with a bias of zeros if it has none."""
+        if len(node.inputs) > 2 and node.inputs[2]:
             return node
+        data, weights = (self.types[name].quant for name in node.inputs[:2])
+        kind, quant = DType.FLOAT32, None
+        if data is not None and weights is not None:
+            scales = tuple(float(np.float32(data.scale * s)) for s in weights.scales)
+            kind, quant = DType.INT32, Quant(scales, (0,) * len(scales), 0 if len(scales) > 1 else None)
         channels = self.types[node.outputs[0]].shape[3]
-        scales = tuple(float(np.float32(data.scale * s)) for s in weights.scales)
-        quant = Quant(scales, (0,) * len(scales), 0 if len(scales) > 1 else None)
-        bias = self.tensor(f"{node.outputs[0]}_bias", TensorType((channels,), DType.INT32, quant))
-        self.constants[bias] = np.zeros(channels, np.int32)
+        bias = self.tensor(f"{node.outputs[0]}_bias", TensorType((channels,), kind, quant))
+        self.constants[bias] = np.zeros(channels, kind.numpy)
         return replace(node, inputs=(*node.inputs[:2], bias))
 
     def padded(self, node: Node) -> Iterator[Node]:

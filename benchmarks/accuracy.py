@@ -1,0 +1,231 @@
+"""What int8 costs each float model of the zoo: tinygen's quantization beside the TFLite converter's and onnxruntime's.
+
+    python -m benchmarks.accuracy [--models WORD] [--tests N] [--json] [--write docs/accuracy.md]
+
+All quantize by the same samples and are judged on others. The exit code is 1 if a labelled model loses more than its
+limit or tinygen is not at least as good as each of the others on most models, 2 if the zoo is not there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from benchmarks import stock
+from benchmarks.accuracy_data import CASES, Case, Data
+from benchmarks.stock import TENSORFLOW, Outputs
+from tests import zoo
+from tinygen import api
+from tinygen.errors import TinygenError
+from tinygen.export import tflite
+from tinygen.ir.graph import Graph
+from tinygen.quantize import quantize
+from tinygen.quantize.prepare import prepare
+from tinygen.quantize.report import decibels
+
+#: On this share of the models tinygen must be at least as good as each of the others.
+SHARE = 0.8
+PEERS = {"tflite": "TFLite converter", "onnxruntime": "onnxruntime"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model's scores by who made them: float, tinygen, tflite, onnxruntime (those that there are).
+
+    The `metric` is ``accuracy`` in percent for labelled data, else ``sqnr``: signal to quantization noise in dB of the
+    worst output, against float.
+    """
+
+    model: str
+    metric: str
+    limit: float | None
+    data: str
+    calibration: int
+    tests: int
+    scores: dict[str, float]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def lost(self) -> float:
+        """Points of accuracy below float."""
+        return self.scores["float"] - self.scores["tinygen"]
+
+    @property
+    def ok(self) -> bool:
+        # the scores are shares of some thousand samples: what remains after rounding is no difference
+        return self.limit is None or self.lost <= self.limit + 1e-9
+
+    def beats(self, peer: str) -> bool:
+        """Whether tinygen is at least as good as `peer`."""
+        return self.scores["tinygen"] >= self.scores[peer] - 1e-9
+
+    @property
+    def best(self) -> list[str]:
+        """Who has the best int8 score."""
+        integers = {who: score for who, score in self.scores.items() if who != "float"}
+        return [who for who, score in integers.items() if score >= max(integers.values()) - 1e-9]
+
+
+def measure(case: Case, most: int = 0) -> Row:
+    """Quantize and judge one model, on at most `most` test samples; `TinygenError` if tinygen refuses it."""
+    graph = api.load(case.path)
+    calibration, test = case.split(most)
+    exact = _float(case, graph, test)
+    runs: dict[str, Outputs] = {"float": exact}
+    runs["tinygen"] = stock.as_c(quantize(graph, calibration.samples).graph)(test.samples)
+    notes: list[str] = []
+    for peer, run in (("tflite", _tflite), ("onnxruntime", _onnxruntime)):
+        try:
+            found = run(case, graph, calibration, test, notes)
+        except Exception as error:  # whatever a peer raises: the table says so, and goes on
+            notes.append(f"{PEERS[peer]}: {_said(error)}")
+        else:
+            runs |= {peer: found} if found else {}
+    judged = {who: _score(found, exact, test) for who, found in runs.items()}
+    metric = "sqnr" if test.labels is None else "accuracy"
+    counts = len(calibration.samples), len(test.samples)
+    return Row(case.model, metric, case.limit, test.source, *counts, judged, tuple(notes))
+
+
+def _float(case: Case, graph: Graph, test: Data) -> Outputs:
+    """The float model where it is at home; a hybrid one with its weights as float."""
+    if case.path.suffix == ".onnx":
+        return stock.onnxruntime(onnx.load(case.path))(test.samples)
+    runner = stock.litert(_tflite_bytes(case, graph)) if TENSORFLOW else stock.in_real_numbers(graph)
+    return runner(test.samples)
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:120]}"
+
+
+def _tflite(case: Case, graph: Graph, calibration: Data, test: Data, notes: list[str]) -> Outputs | None:
+    if not TENSORFLOW:
+        return None
+    made = stock.quantized_by_tflite(_tflite_bytes(case, graph), calibration.samples)
+    return stock.litert(made)(test.samples)
+
+
+def _tflite_bytes(case: Case, graph: Graph) -> bytes:
+    """The model as float TFLite: its own file if it is that, else what tinygen quantizes, with clamps fused."""
+    own = case.path.suffix == ".tflite" and not case.hybrid
+    return case.path.read_bytes() if own else tflite.dumps(prepare(graph))
+
+
+def _onnxruntime(case: Case, graph: Graph, calibration: Data, test: Data, notes: list[str]) -> Outputs | None:
+    """None where there is no ONNX file of the model."""
+    if case.onnx is None:
+        return None
+    turn = stock.nchw if case.twin else list
+    model, samples = onnx.load(case.onnx), turn(calibration.samples)
+    try:
+        made = stock.quantized_by_onnxruntime(model, samples)
+    except ValueError as error:
+        notes.append(f"onnxruntime, quantized per tensor, since per channel it fails: {_said(error)}")
+        made = stock.quantized_by_onnxruntime(model, samples, per_channel=False)
+    return stock.onnxruntime(made)(turn(test.samples))
+
+
+def _score(found: Outputs, exact: Outputs, test: Data) -> float:
+    if test.labels is not None:
+        right = [int(np.argmax(values[0])) == label for values, label in zip(found, test.labels, strict=True)]
+        return 100.0 * float(np.mean(right))
+    return min(sqnr([v[i] for v in found], [v[i] for v in exact]) for i in range(len(exact[0])))
+
+
+def sqnr(found: Sequence[Any], exact: Sequence[Any]) -> float:
+    """Signal to noise in dB of one output over all samples."""
+    real = np.stack([np.ravel(v) for v in exact]).astype(np.float64)
+    noise = np.stack([np.ravel(v) for v in found]) - real
+    return decibels(float(np.sum(real**2)), float(np.sum(noise**2)))
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All rows, and why tinygen refuses the other models."""
+
+    rows: Sequence[Row]
+    refused: dict[str, str]
+
+    def count(self, peer: str) -> tuple[int, int]:
+        """On how many models tinygen is at least as good as `peer`, and of how many."""
+        both = [row for row in self.rows if peer in row.scores]
+        return sum(row.beats(peer) for row in both), len(both)
+
+    @property
+    def ok(self) -> bool:
+        counts = [self.count(peer) for peer in PEERS]
+        return all(row.ok for row in self.rows) and all(won >= SHARE * of for won, of in counts)
+
+    def as_dict(self) -> dict[str, Any]:
+        models = [{**vars(row), "ok": row.ok, "best": row.best} for row in self.rows]
+        counts = {peer: dict(zip(("won", "of"), self.count(peer), strict=True)) for peer in PEERS}
+        return {"ok": self.ok, "counts": counts, "models": models, "refused": self.refused, "versions": versions()}
+
+
+def versions() -> dict[str, str]:
+    wanted = ["onnxruntime", *(["tensorflow"] if TENSORFLOW else [])]
+    return {name: version(name) for name in wanted}
+
+
+def attempt(model: str, most: int = 0) -> Row | str:
+    """The row of a model, or why tinygen refuses it."""
+    (case,) = (case for case in CASES if case.model == model)
+    try:
+        return measure(case, most)
+    except TinygenError as error:
+        return str(error)
+
+
+def _quiet() -> None:
+    """Keep what TensorFlow prints from C++ away from the page; exceptions still arrive."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+
+
+def measure_all(models: Sequence[str], most: int = 0) -> Findings:
+    """Every model, two at a time on two processors, each in one thread."""
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), context, _quiet) as pool:
+        results = dict(zip(models, pool.map(attempt, models, [most] * len(models)), strict=True))
+    rows = [result for result in results.values() if isinstance(result, Row)]
+    return Findings(rows, {model: result for model, result in results.items() if isinstance(result, str)})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    from benchmarks.accuracy_page import page
+
+    parser = argparse.ArgumentParser(description="Compare quantizers on the float models of the zoo.")
+    parser.add_argument("--models", default="", metavar="WORD", help="only models with WORD in their names")
+    parser.add_argument("--tests", type=int, default=0, metavar="N", help="at most N test samples of each model")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the page")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the page there, too")
+    options = parser.parse_args(arguments)
+    if not zoo.PRESENT:
+        print(zoo.ABSENT, file=sys.stderr)
+        return 2
+    if not TENSORFLOW:
+        print("tensorflow is not installed (extra 'train'): the TFLite converter's column is left out", file=sys.stderr)
+    found = measure_all([case.model for case in CASES if options.models in case.model], options.tests)
+    print(json.dumps(found.as_dict(), indent=1) if options.json else page(found))
+    if options.write:
+        options.write.write_text(page(found), encoding="utf-8")
+    return 0 if found.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

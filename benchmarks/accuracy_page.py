@@ -1,0 +1,80 @@
+"""docs/accuracy.md out of what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks.accuracy import PEERS, SHARE, Findings, Row, versions
+from benchmarks.accuracy_data import LIMIT, MNIST_LIMIT
+
+HEAD = """\
+# Accuracy of int8 models made from float ones
+
+`make accuracy` quantizes every float model of the zoo three times by the same calibration samples, judges the results
+on other samples, and writes this page. The exit code is 1 if a labelled model loses more than {limit} points of
+accuracy ({mnist} on MNIST), or if tinygen is at least as good as one of the other quantizers on less than {share} of
+the models. `python -m benchmarks.accuracy --models WORD` measures those with WORD in their names, `--json` gives the
+same as data.
+
+- **float**: the model in LiteRT or onnxruntime; a hybrid model with its int8 weights as real numbers.
+- **tinygen**: `tinygen.quantize.quantize` with its defaults, then the emitted C on the host, with float inputs and
+  outputs.
+- **TFLite converter**: the calibrator and the quantizer that `tf.lite.TFLiteConverter` runs when it is given a
+  representative dataset, on the .tflite file; where the model is ONNX or hybrid, on the float TFLite form that tinygen
+  exports (transposes cancelled, BatchNorm folded, clamps fused). The result runs in LiteRT without delegates.
+- **onnxruntime**: `quant_pre_process` and `quantize_static` (QDQ, int8, per channel, min-max), on the .onnx file; for a
+  TFLite model on the ONNX file of the same network, where the zoo has one.
+
+Samples are shuffled with seed 0 unless they are in order; the first calibrate, the others test, so that no sample does
+both. The best int8 models are in bold.
+"""
+
+NAMES = {"float": "float", "tinygen": "tinygen", **PEERS}
+
+
+def page(found: Findings) -> str:
+    return "\n".join(_lines(found)) + "\n"
+
+
+def _lines(found: Findings) -> Iterator[str]:
+    yield HEAD.format(limit=LIMIT, mnist=MNIST_LIMIT, share=f"{SHARE:.0%}")
+    yield "Measured with " + ", ".join(f"{name} {number}" for name, number in versions().items()) + "."
+    yield "\n## Labelled data: accuracy in percent\n"
+    yield from _table([row for row in found.rows if row.metric == "accuracy"], ".2f", lost=True)
+    yield "\n## No labels: signal to quantization noise in dB\n"
+    yield "Against the float model's outputs; of several outputs the worst.\n"
+    yield from _table([row for row in found.rows if row.metric == "sqnr"], ".2f", lost=False)
+    yield "\n## Side by side\n"
+    for peer, name in PEERS.items():
+        won, of = found.count(peer)
+        if of:
+            yield f"- tinygen is better than or equal to the {name} on {won} of {of} models ({won / of:.0%})."
+    yield from _exceptions(found)
+
+
+def _table(rows: list[Row], form: str, lost: bool) -> Iterator[str]:
+    columns = ["model", "data", "samples: calibration, test", *NAMES.values(), *(["lost", "limit"] if lost else [])]
+    yield f"| {' | '.join(columns)} |"
+    yield "|---|---|" + "--:|" * (len(columns) - 2)
+    for row in rows:
+        scores = [_cell(row, who, form) for who in NAMES if lost or who != "float"]
+        scores = scores if lost else ["", *scores]
+        limits = [f"{row.lost:+.2f}", f"{row.limit:.1f}" + ("" if row.ok else " **missed**")] if lost else []
+        yield f"| {' | '.join([row.model, row.data, f'{row.calibration}, {row.tests}', *scores, *limits])} |"
+
+
+def _cell(row: Row, who: str, form: str) -> str:
+    if who not in row.scores:
+        return "-"
+    text = format(row.scores[who], form)
+    return f"**{text}**" if who in row.best else text
+
+
+def _exceptions(found: Findings) -> Iterator[str]:
+    notes = [(row.model, note) for row in found.rows for note in row.notes]
+    if notes:
+        yield "\nWhat another quantizer does not take as it is:\n"
+        yield from (f"- {model}: {note}" for model, note in notes)
+    if found.refused:
+        yield "\nFloat models that tinygen refuses:\n"
+        yield from (f"- {model}: {reason}" for model, reason in found.refused.items())
