@@ -16,7 +16,7 @@ from tests.differential.corpus import supported
 from tests.laws import load
 from tests.tflite_builder import ModelBuilder
 from tinygen import frontends
-from tinygen.errors import UnsupportedError, UsageError
+from tinygen.errors import ModelError, UnsupportedError, UsageError
 from tinygen.ir import store
 from tinygen.ir.graph import Attrs, Graph, Node
 from tinygen.ir.types import Array, DType, Quant, TensorType
@@ -242,6 +242,21 @@ def test_inputs_that_must_share_a_scale_are_requantized_or_share() -> None:
     assert made.types["r"].quant == made.types["y"].quant != made.types["p"].quant
     assert made.types["p"].quant == Quant((1 / 256,), (-128,))
     check_graph(made)
+
+
+def test_a_constant_output_is_quantized_too() -> None:
+    graph = layer()
+    made = quantize(replace(graph, outputs=("c", "b")), draw(graph, 2)).graph
+    assert made.types["b"].dtype is DType.INT8
+    close = made.types["b"].dequantize(made.constants["b"]) - graph.constants["b"]
+    assert np.max(np.abs(close)) <= made.types["b"].q.scale
+
+
+def test_weights_must_be_numbers() -> None:
+    graph = layer()
+    broken = replace(graph, constants={**graph.constants, "b": np.full(3, np.inf, np.float32)})
+    with pytest.raises(ModelError, match="tensor 'b' holds weights that are not finite"):
+        quantize(broken, draw(graph, 1))
 
 
 def test_zero_is_exact_and_the_range_covers_what_was_seen() -> None:

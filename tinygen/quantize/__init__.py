@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array
 from tinygen.ops.limits import check_float, check_graph
 from tinygen.quantize.assign import assign, with_float_ports
-from tinygen.quantize.calibrate import calibrate, check_samples
+from tinygen.quantize.calibrate import calibrate, check_constants, check_samples
 from tinygen.quantize.choose import choose, large_enough
 from tinygen.quantize.groups import group
 from tinygen.quantize.options import Options, Quantized
@@ -29,9 +31,14 @@ def quantize(graph: Graph, samples: Sequence[Sequence[Array]], options: Options 
     shapes of its inputs. Raises `UnsupportedError` for a model that cannot be compiled in int8, `UsageError` for
     samples that do not fit it.
     """
-    settings = options if options is not None else Options()
     check_float(graph)
+    check_constants(graph)
     check_samples(graph, samples)
+    with np.errstate(all="ignore"):  # what is not finite is found and named
+        return _quantized(graph, samples, options if options is not None else Options())
+
+
+def _quantized(graph: Graph, samples: Sequence[Sequence[Array]], settings: Options) -> Quantized:
     groups = group(prepare(graph, samples[0]))
     statistics = calibrate(groups, samples)
     quants = choose(groups, statistics, samples, settings.ranges)

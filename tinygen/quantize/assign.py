@@ -54,6 +54,9 @@ def assign(groups: Groups, quants: Mapping[str, Quant], scales: ScalesOf = symme
         types[name] = replace(types[name], dtype=DType.INT8, quant=quants[groups.of[name]])
     constants = {n: v for n, v in graph.constants.items() if n not in groups.of}
     made = _Assigned(types, constants, set(types) - (set(groups.of) & set(graph.constants)), scales)
+    for name in graph.outputs:
+        if name in graph.constants and name in groups.of:
+            _constant(groups, name, quants, made)
     nodes = [_node(groups, node, quants, made) for node in graph.nodes]
     return replace(graph, nodes=tuple(nodes), types=made.types, constants=made.constants).pruned()
 
@@ -65,10 +68,15 @@ def _node(groups: Groups, node: Node, quants: Mapping[str, Quant], made: _Assign
         inputs, parameters = _layer(groups, node, rule, quants, made), {rule.weights, rule.bias}
     for index, name in enumerate(inputs):
         if index not in parameters and name in groups.of and name in groups.graph.constants:
-            value = groups.graph.constants[name].astype(np.float64)
-            quant = quants.get(groups.of[name]) or quant_of(float(value.min()), float(value.max()))
-            inputs[index] = made.add(name, steps(value, quant.scale, DType.INT8, quant.zero_point), quant)
+            inputs[index] = _constant(groups, name, quants, made)
     return replace(node, inputs=tuple(inputs))
+
+
+def _constant(groups: Groups, name: str, quants: Mapping[str, Quant], made: _Assigned) -> str:
+    """A float constant in int8, in its group's scale or one of its own; the name it gets."""
+    value = groups.graph.constants[name].astype(np.float64)
+    quant = quants.get(groups.of[name]) or quant_of(float(value.min()), float(value.max()))
+    return made.add(name, steps(value, quant.scale, DType.INT8, quant.zero_point), quant)
 
 
 def _layer(groups: Groups, node: Node, rule: QuantRule, quants: Mapping[str, Quant], made: _Assigned) -> list[str]:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinygen.errors import UsageError
+from tinygen.errors import ModelError, UsageError
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, Real
 from tinygen.quantize.groups import Groups
 from tinygen.reference import run_real
 
+#: No number in a model that is of use is larger; products of three such still fit float32.
+LARGEST = 1e12
 #: Bins of the histograms.
 BINS = 2048
 
@@ -44,8 +46,11 @@ def calibrate(groups: Groups, samples: Sequence[Sequence[Array]]) -> Mapping[str
         values = run_real(graph, sample)
         for name in names:
             low, high = float(values[name].min()), float(values[name].max())
-            if not np.isfinite([low, high]).all():
-                raise UsageError(f"calibration sample {index} gives numbers that are not finite at tensor '{name}'")
+            if not max(abs(low), abs(high)) <= LARGEST:
+                raise UsageError(
+                    f"calibration sample {index} gives numbers that are not finite, or beyond {LARGEST:g}, at tensor "
+                    f"'{name}': check the sample, and the model's weights"
+                )
             before = limits.get(groups.of[name], (low, high))
             limits[groups.of[name]] = (min(low, before[0]), max(high, before[1]))
     counts = {group: np.zeros(BINS) for group in limits}
@@ -60,6 +65,13 @@ def calibrate(groups: Groups, samples: Sequence[Sequence[Array]]) -> Mapping[str
 def _apart(low: float, high: float) -> tuple[float, float]:
     """An interval of some width around constant values."""
     return (low, high) if high - low > 1e-9 * max(abs(low), abs(high), 1e-9) else (low - 1e-9, high + 1e-9)
+
+
+def check_constants(graph: Graph) -> None:
+    """Raise `ModelError` unless all float constants are finite, and none is beyond `LARGEST`."""
+    for name, value in graph.constants.items():
+        if value.dtype.kind == "f" and not np.all(np.abs(value) <= LARGEST):
+            raise ModelError(f"tensor '{name}' holds weights that are not finite, or beyond {LARGEST:g}: train again")
 
 
 def check_samples(graph: Graph, samples: Sequence[Sequence[Array]]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array
-from tinygen.passes.base import BrokenPassError, Pass
+from tinygen.passes.base import BrokenPassError, Pass, random_inputs
 from tinygen.passes.cancel_transposes import CancelTransposes
 from tinygen.passes.fold_constants import FoldConstants
 from tinygen.passes.fuse_padding import FusePadding
@@ -36,8 +36,9 @@ FLOAT: tuple[Pass, ...] = (
 TOLERANCE = 1e-4
 
 
-def prepare(graph: Graph, inputs: Sequence[Array], passes: Sequence[Pass] = FLOAT) -> Graph:
-    """`graph` (float) after `passes`; raises `BrokenPassError` if they changed what it makes of `inputs`."""
+def prepare(graph: Graph, sample: Sequence[Array] | None = None, passes: Sequence[Pass] = FLOAT) -> Graph:
+    """`graph` (float) after `passes`; raises `BrokenPassError` if they changed what it makes of `sample` (or noise)."""
+    inputs = sample if sample is not None else random_inputs(graph, seed=0)
     prepared = graph
     for step in passes:
         prepared = step.run(prepared).graph
