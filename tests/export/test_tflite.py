@@ -16,6 +16,7 @@ from tests.laws import assert_equal, draw_inputs, load, tflm
 from tests.odd_models import all_models
 from tests.small_models import float_add, two_inputs
 from tests.tflite_builder import ModelBuilder
+from tinygen import api
 from tinygen.errors import UnsupportedError
 from tinygen.export.spelling import spelled
 from tinygen.export.tflite import dumps
@@ -23,6 +24,7 @@ from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import DType, Quant, TensorType
 from tinygen.ops import all_ops, call_of, check_node
 from tinygen.ops.convolution import ConvAttrs
+from tinygen.ops.limits import is_given
 from tinygen.ops.pooling import PoolAttrs
 from tinygen.ops.transpose_conv import TransposeConvAttrs
 from tinygen.passes import LOSSLESS, run_passes
@@ -91,6 +93,28 @@ def test_published_networks_compute_their_golden_outputs(name: str) -> None:
     runs = zoo.golden(name)
     answers = tflm(dumps(load(zoo.path_of(name).read_bytes())), [r.inputs for r in runs])
     assert zoo.difference(runs, answers) is None
+
+
+@pytest.mark.zoo
+@pytest.mark.skipif(not zoo.PRESENT, reason=zoo.ABSENT)
+@pytest.mark.parametrize(
+    "file",
+    [
+        "cntk_mnist/mnist_opset8.onnx",
+        "kazuhito/keypoint_classifier.tflite",
+        "mlperf_onnx/ic01_float.onnx",
+        "mlperf_onnx/kws01_qdq.onnx",
+        "mlperf_tiny/kws01_hybrid_named_float32.tflite",
+        "mlperf_tiny/vww01_fp32.tflite",
+        "ort_quantized/cifar_pytorch_winml_qop_u8s8_pertensor.onnx",
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_quantized_networks_compute_the_same_in_tflm(file: str) -> None:
+    graph = api.load(zoo.FOLDER / "models" / file)
+    made = api.integers(graph) if is_given(graph) else api.quantize_model(graph, "random", limit=2).graph
+    data, sets = dumps(made), draw_inputs(made, seed=0, count=1)[:1]
+    assert_equal(file, tflm(data, sets)[0], run(made, sets[0]))
 
 
 @pytest.mark.parametrize("data", [*all_models().values(), two_inputs(), float_add()])
