@@ -103,7 +103,7 @@ def _float(case: Case, graph: Graph, test: Data) -> Outputs:
     """The float model where it is at home; a hybrid one with its weights as float."""
     if case.path.suffix == ".onnx":
         return stock.onnxruntime(onnx.load(case.path))(test.samples)
-    runner = stock.litert(_tflite_bytes(case, graph)) if TENSORFLOW else stock.in_real_numbers(graph)
+    runner = stock.litert(_tflite_bytes(case, graph, test)) if TENSORFLOW else stock.in_real_numbers(graph)
     return runner(test.samples)
 
 
@@ -114,14 +114,14 @@ def _said(error: Exception) -> str:
 def _tflite(case: Case, graph: Graph, calibration: Data, test: Data, notes: list[str]) -> Outputs | None:
     if not TENSORFLOW:
         return None
-    made = stock.quantized_by_tflite(_tflite_bytes(case, graph), calibration.samples)
+    made = stock.quantized_by_tflite(_tflite_bytes(case, graph, calibration), calibration.samples)
     return stock.litert(made)(test.samples)
 
 
-def _tflite_bytes(case: Case, graph: Graph) -> bytes:
+def _tflite_bytes(case: Case, graph: Graph, data: Data) -> bytes:
     """The model as float TFLite: its own file if it is that, else what tinygen quantizes, with clamps fused."""
     own = case.path.suffix == ".tflite" and not case.hybrid
-    return case.path.read_bytes() if own else tflite.dumps(prepare(graph))
+    return case.path.read_bytes() if own else tflite.dumps(prepare(graph, data.samples[0]))
 
 
 def _onnxruntime(case: Case, graph: Graph, calibration: Data, test: Data, notes: list[str]) -> Outputs | None:
