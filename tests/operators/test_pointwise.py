@@ -1,4 +1,4 @@
-"""EXP, LOG, ERF, GELU, HARD_SIGMOID and POW: int8 tables that are correctly rounded."""
+"""EXP, LOG, ERF, GELU, SILU, HARD_SIGMOID and POW: int8 tables that are correctly rounded."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ FUNCTIONS: dict[str, tuple[str, Any, Callable[[float], float]]] = {
         GeluAttrs(True),
         lambda x: x / (1 + math.exp(min(700, -2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))),
     ),
+    "silu": ("SILU", Attrs(), lambda x: x / (1 + math.exp(min(700, -x)))),
     "hard sigmoid": ("HARD_SIGMOID", HardSigmoidAttrs(0.25, 0.4), lambda x: max(0.0, min(1.0, 0.25 * x + 0.4))),
 }
 

@@ -21,7 +21,7 @@ Order = tuple[int, ...]
 #: Operators that compute each element of the output from the same element of input 0.
 UNARY = frozenset(
     {"ABS", "CAST", "DEQUANTIZE", "ELU", "ERF", "EXP", "GELU", "HARD_SIGMOID", "HARD_SWISH", "LEAKY_RELU", "LOG"}
-    | {"LOGISTIC", "LOOKUP", "NEG", "POW", "QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "RSQRT", "SQRT", "TANH"}
+    | {"LOGISTIC", "LOOKUP", "NEG", "POW", "QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "RSQRT", "SILU", "SQRT", "TANH"}
 )
 #: Operators that compute each element from the same element of both inputs, with broadcasting.
 BINARY = frozenset({"ADD", "MAXIMUM", "MINIMUM", "MUL", "PRELU", "SQUARED_DIFFERENCE", "SUB"})

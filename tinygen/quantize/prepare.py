@@ -12,6 +12,7 @@ from tinygen.passes.base import BrokenPassError, Pass, random_inputs
 from tinygen.passes.cancel_transposes import CancelTransposes
 from tinygen.passes.fold_constants import FoldConstants
 from tinygen.passes.fuse_padding import FusePadding
+from tinygen.passes.recognize_functions import RecognizeFunctions
 from tinygen.passes.remove_dead import RemoveDead
 from tinygen.passes.remove_identities import RemoveIdentities
 from tinygen.quantize.fold_affine import FoldAffine
@@ -23,6 +24,7 @@ from tinygen.reference import run_real
 FLOAT: tuple[Pass, ...] = (
     FoldConstants(in_float=True),
     RemoveDead(),
+    RecognizeFunctions(),
     CancelTransposes(),
     RemoveIdentities(),
     FusePadding(),
