@@ -63,11 +63,14 @@ CLAIMED = 411
 
 #: The operators that the frontend claims.
 OPERATORS = """
-Abs Add AveragePool BatchNormalization Cast CastLike Clip Concat Conv ConvTranspose DepthToSpace Div Dropout Elu Erf
-Exp Expand Flatten Gather Gelu Gemm GlobalAveragePool GlobalMaxPool HardSigmoid HardSwish Identity LayerNormalization
-LeakyRelu Log LogSoftmax MatMul Max MaxPool Mean Min Mul Neg PRelu Pad Pow Reciprocal ReduceL1 ReduceL2 ReduceLogSum
-ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceSum ReduceSumSquare Relu Reshape Resize Shape Sigmoid Size Slice
-Softmax SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Unsqueeze Upsample
+Abs Add AveragePool BatchNormalization Cast CastLike Clip Concat Conv ConvTranspose DepthToSpace DequantizeLinear Div
+Dropout Elu Erf Exp Expand Flatten Gather Gelu Gemm GlobalAveragePool GlobalMaxPool HardSigmoid HardSwish Identity
+LayerNormalization LeakyRelu Log LogSoftmax MatMul Max MaxPool Mean Min Mul Neg PRelu Pad Pow QLinearConv
+QLinearMatMul QuantizeLinear Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin
+ReduceSum ReduceSumSquare Relu Reshape Resize Shape Sigmoid Size Slice Softmax SpaceToDepth Split Sqrt Squeeze Sub Sum
+Tanh Tile Transpose Unsqueeze Upsample com.microsoft.QGemm com.microsoft.QLinearAdd com.microsoft.QLinearAveragePool
+com.microsoft.QLinearGlobalAveragePool com.microsoft.QLinearLeakyRelu com.microsoft.QLinearMul
+com.microsoft.QLinearSigmoid
 """
 
 
