@@ -29,6 +29,9 @@ TOLERANCE = 1e-5
 #: The longest spelling that is looked for.
 MAX_NODES = 12
 
+#: Where a model says these, it means a rounding.
+_CONVERSIONS = frozenset({"CAST", "DEQUANTIZE", "LOOKUP", "QUANTIZE"})
+
 _KNOWN: tuple[tuple[str, Attrs], ...] = (
     ("HARD_SWISH", Attrs()),
     ("SILU", Attrs()),
@@ -82,7 +85,8 @@ def _absorbable(graph: Graph, node: Node, nodes: list[Node]) -> bool:
 
 def _elementwise(graph: Graph, node: Node) -> bool:
     """Whether `node` is a float function of elements in the same place, and of constants of one element."""
-    if node.op not in UNARY | BINARY or any(graph.types[n].dtype is not DType.FLOAT32 for n in node.inputs):
+    known = node.op in UNARY | BINARY and node.op not in _CONVERSIONS
+    if not known or any(graph.types[n].dtype is not DType.FLOAT32 for n in node.inputs):
         return False
     shape = graph.types[node.outputs[0]].shape
     return all(
