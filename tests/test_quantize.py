@@ -26,6 +26,7 @@ from tinygen.ops.limits import check_float, check_graph, is_float
 from tinygen.ops.split import SplitAttrs
 from tinygen.quantize import Options, quantize, with_float_ports
 from tinygen.quantize.calibrate import Statistics
+from tinygen.quantize.equalize import equalize
 from tinygen.quantize.prepare import prepare as prepare_on
 from tinygen.quantize.ranges import METHODS, fake, quant_of
 from tinygen.quantize.refine import round_columns
@@ -259,6 +260,27 @@ def test_weights_must_be_numbers() -> None:
         quantize(broken, draw(graph, 1))
 
 
+def test_channels_of_unlike_size_are_equalized() -> None:
+    def dense(name: str, source: str) -> Node:
+        return Node(name, "FULLY_CONNECTED", (source, f"{name}:w"), (name,), attrs(activation=relu))
+
+    attrs, relu = all_ops()["FULLY_CONNECTED"].attrs, Activation.RELU
+    rng = np.random.default_rng(0)
+    sizes = 2.0 ** np.arange(-3, 3)
+    constants = {
+        "a:w": (rng.normal(size=(6, 4)) * sizes[:, None]).astype(np.float32),
+        "b:w": (rng.normal(size=(5, 6)) / sizes).astype(np.float32),
+    }
+    types = {n: TensorType((1, k), REAL) for n, k in (("x", 4), ("a", 6), ("b", 5))}
+    types |= {n: TensorType(v.shape, REAL) for n, v in constants.items()}
+    graph = Graph("g", ("x",), ("b",), (dense("a", "x"), dense("b", "a")), types, constants)
+    samples = draw(graph, 32)
+    equal = equalize(graph, samples)
+    same_meaning(graph, equal)
+    ratios = [quantize(graph, samples, Options(equalize=e)).report.outputs["b"] for e in (False, True)]
+    assert ratios[1] > ratios[0] + 3
+
+
 def test_zero_is_exact_and_the_range_covers_what_was_seen() -> None:
     for low, high in ((0.0, 6.0), (-1.0, 2.0), (-5.0, -1.0), (3.0, 4.0), (0.0, 0.0)):
         quant = quant_of(low, high)
@@ -304,7 +326,9 @@ def test_every_option_gives_a_network_that_compiles(ranges: Any, rounding: Any) 
     made = quantize(graph, samples, Options(ranges=ranges, rounding=rounding))
     check_graph(made.graph)
     assert made.report.outputs["cr"] > 15
-    assert store.dumps(made.graph) == store.dumps(quantize(graph, samples, Options(ranges, rounding)).graph)
+    assert store.dumps(made.graph) == store.dumps(
+        quantize(graph, samples, Options(ranges=ranges, rounding=rounding)).graph
+    )
 
 
 # --- Building -----------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from tinygen.ops.limits import check_float, check_graph
 from tinygen.quantize.assign import assign, with_float_ports
 from tinygen.quantize.calibrate import calibrate, check_constants, check_samples
 from tinygen.quantize.choose import choose, large_enough
+from tinygen.quantize.equalize import equalize
 from tinygen.quantize.groups import group
 from tinygen.quantize.options import Options, Quantized
 from tinygen.quantize.prepare import prepare
@@ -35,11 +36,21 @@ def quantize(graph: Graph, samples: Sequence[Sequence[Array]], options: Options 
     check_constants(graph)
     check_samples(graph, samples)
     with np.errstate(all="ignore"):  # what is not finite is found and named
-        return _quantized(graph, samples, options if options is not None else Options())
+        return _best(prepare(graph, samples[0]), samples, options if options is not None else Options())
+
+
+def _best(graph: Graph, samples: Sequence[Sequence[Array]], settings: Options) -> Quantized:
+    """`graph` in int8; with channels equalized, if asked, where the outputs come closer to float by that."""
+    plain = _quantized(graph, samples, settings)
+    equal = equalize(graph, samples) if settings.equalize else graph
+    if equal is graph:
+        return plain
+    other = _quantized(equal, samples, settings)
+    return other if sum(other.report.outputs.values()) > sum(plain.report.outputs.values()) else plain
 
 
 def _quantized(graph: Graph, samples: Sequence[Sequence[Array]], settings: Options) -> Quantized:
-    groups = group(prepare(graph, samples[0]))
+    groups = group(graph)
     statistics = calibrate(groups, samples)
     quants = choose(groups, statistics, samples, settings.ranges)
     made = assign(groups, large_enough(groups, quants))

@@ -66,19 +66,19 @@ def _affine(graph: Graph, node: Node) -> tuple[str, Array, Array] | None:
 def _into_producer(graph: Graph, node: Node) -> Graph | None:
     found = _affine(graph, node)
     producer = graph.producer(found[0]) if found else None
-    if found is None or producer is None or not _is_layer(graph, producer):
+    if found is None or producer is None or not is_layer(graph, producer):
         return None
     source, factor, offset = found
     attrs: Any = producer.attrs
     alone = len(graph.consumers(source)) == 1 and not graph.is_output(source)
     if not alone or attrs.activation is not Activation.NONE:
         return None
-    weights, bias = _parameters(graph, producer)
+    weights, bias = parameters(graph, producer)
     along = [1] * weights.ndim
     along[OPERANDS[producer.op].channel] = -1
     activation = getattr(node.attrs, "activation", Activation.NONE)
     fused = replace(producer, outputs=node.outputs, attrs=replace(attrs, activation=activation))
-    layer, changes = _with_parameters(graph, fused, weights * np.reshape(factor, along), bias * factor + offset)
+    layer, changes = with_parameters(graph, fused, weights * np.reshape(factor, along), bias * factor + offset)
     return graph.with_nodes([layer if n is producer else n for n in graph.nodes if n is not node], **changes)
 
 
@@ -89,13 +89,13 @@ def _into_consumer(graph: Graph, node: Node) -> Graph | None:
         return None
     source, factor, offset = found
     reader, where = readers[0], OPERANDS.get(readers[0].op)
-    if where is None or not _is_layer(graph, reader) or reader.inputs[where.input] != node.outputs[0]:
+    if where is None or not is_layer(graph, reader) or reader.inputs[where.input] != node.outputs[0]:
         return None
     if getattr(node.attrs, "activation", Activation.NONE) is not Activation.NONE:
         return None
     padded = reader.op == "TRANSPOSE_CONV" or any(getattr(reader.attrs, "padding", ()))
-    weights, bias = _parameters(graph, reader)
-    spread = _by_input(reader, weights, graph.types[source].shape[-1])
+    weights, bias = parameters(graph, reader)
+    spread = by_input(reader, weights, graph.types[source].shape[-1])
     if spread is None or (np.any(offset) and padded):
         return None
     factors, offsets = factor[spread], offset[spread]
@@ -103,18 +103,18 @@ def _into_consumer(graph: Graph, node: Node) -> Graph | None:
     inputs = list(reader.inputs)
     inputs[where.input] = source
     moved = bias + (weights * offsets).sum(axis=axes)
-    layer, changes = _with_parameters(graph, replace(reader, inputs=tuple(inputs)), weights * factors, moved)
+    layer, changes = with_parameters(graph, replace(reader, inputs=tuple(inputs)), weights * factors, moved)
     return graph.with_nodes([layer if n is reader else n for n in graph.nodes if n is not node], **changes)
 
 
-def _by_input(layer: Node, weights: Array, channels: int) -> Array | None:
+def by_input(layer: Node, weights: Array, channels: int) -> Array | None:
     """For each weight (broadcast), the input channel it multiplies; None where that is not plain."""
     if layer.op == "DEPTHWISE_CONV_2D":
         return np.asarray(np.arange(weights.shape[3]) // (weights.shape[3] // channels))
     return np.arange(channels) if weights.shape[-1] == channels else None
 
 
-def _is_layer(graph: Graph, node: Node) -> bool:
+def is_layer(graph: Graph, node: Node) -> bool:
     where = OPERANDS.get(node.op)
     if node.op not in _LAYERS or where is None or node.inputs[where.weights] not in graph.constants:
         return False
@@ -123,7 +123,7 @@ def _is_layer(graph: Graph, node: Node) -> bool:
     return weights.dtype is DType.FLOAT32 and (not bias or bias in graph.constants)
 
 
-def _parameters(graph: Graph, node: Node) -> tuple[Array, Array]:
+def parameters(graph: Graph, node: Node) -> tuple[Array, Array]:
     """Weights and bias (zeros where there is none), float64."""
     where = OPERANDS[node.op]
     weights = graph.constants[node.inputs[where.weights]].astype(np.float64)
@@ -132,7 +132,7 @@ def _parameters(graph: Graph, node: Node) -> tuple[Array, Array]:
     return weights, values
 
 
-def _with_parameters(graph: Graph, node: Node, weights: Array, bias: Array) -> tuple[Node, dict[str, Any]]:
+def with_parameters(graph: Graph, node: Node, weights: Array, bias: Array) -> tuple[Node, dict[str, Any]]:
     """`node` with these weights and this bias under new names, and the graph's types and constants with them."""
     where = OPERANDS[node.op]
     types, constants = dict(graph.types), dict(graph.constants)

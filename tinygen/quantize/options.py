@@ -13,11 +13,15 @@ from tinygen.quantize.report import Report
 class Options:
     """`ranges`: how the intervals of activations are chosen (`tinygen.quantize.ranges`; ``auto``: the best for each).
 
+    `equalize`: whether channels between layers are brought to ranges of like size, where that brings the outputs nearer
+    to float on the samples (see `tinygen.quantize.equalize`).
+
     `rounding`: of weights to the nearest integer, the same with corrected biases, or fitted to the samples
     (see `tinygen.quantize.refine`).
     """
 
     ranges: Literal["auto", "minmax", "percentile", "mse", "entropy"] = "auto"
+    equalize: bool = True
     rounding: Literal["nearest", "bias", "adaptive"] = "adaptive"
 
 
