@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from tinygen import api
 from tinygen.errors import TinygenError
 from tinygen.export import tflite
 from tinygen.ir.graph import Graph
+from tinygen.ir.types import Array
 from tinygen.quantize import quantize
 from tinygen.quantize.prepare import prepare
 from tinygen.quantize.report import decibels
@@ -56,6 +57,8 @@ class Row:
     tests: int
     scores: dict[str, float]
     notes: tuple[str, ...] = ()
+    #: The signal to noise ratio of each int8 model, whatever the metric.
+    noise: dict[str, float] = field(default_factory=dict)
 
     @property
     def lost(self) -> float:
@@ -70,6 +73,10 @@ class Row:
     def beats(self, peer: str) -> bool:
         """Whether tinygen is at least as good as `peer`."""
         return self.scores["tinygen"] >= self.scores[peer] - 1e-9
+
+    def nearer(self, peer: str) -> bool:
+        """Whether tinygen's outputs are at least as near to float as those of `peer`."""
+        return self.noise["tinygen"] >= self.noise[peer]
 
     @property
     def best(self) -> list[str]:
@@ -93,10 +100,11 @@ def measure(case: Case, most: int = 0) -> Row:
             notes.append(f"{PEERS[peer]}: {_said(error)}")
         else:
             runs |= {peer: found} if found else {}
-    judged = {who: _score(found, exact, test) for who, found in runs.items()}
+    noise = {who: _noise(found, exact) for who, found in runs.items() if who != "float"}
+    judged = noise if test.labels is None else {who: _accuracy(found, test.labels) for who, found in runs.items()}
     metric = "sqnr" if test.labels is None else "accuracy"
     counts = len(calibration.samples), len(test.samples)
-    return Row(case.model, metric, case.limit, test.source, *counts, judged, tuple(notes))
+    return Row(case.model, metric, case.limit, test.source, *counts, judged, tuple(notes), noise)
 
 
 def _float(case: Case, graph: Graph, test: Data) -> Outputs:
@@ -138,10 +146,14 @@ def _onnxruntime(case: Case, graph: Graph, calibration: Data, test: Data, notes:
     return stock.onnxruntime(made)(turn(test.samples))
 
 
-def _score(found: Outputs, exact: Outputs, test: Data) -> float:
-    if test.labels is not None:
-        right = [int(np.argmax(values[0])) == label for values, label in zip(found, test.labels, strict=True)]
-        return 100.0 * float(np.mean(right))
+def _accuracy(found: Outputs, labels: Array) -> float:
+    """Right answers in percent."""
+    right = [int(np.argmax(values[0])) == label for values, label in zip(found, labels, strict=True)]
+    return 100.0 * float(np.mean(right))
+
+
+def _noise(found: Outputs, exact: Outputs) -> float:
+    """The ratio of the worst output."""
     return min(sqnr([v[i] for v in found], [v[i] for v in exact]) for i in range(len(exact[0])))
 
 
@@ -164,6 +176,11 @@ class Findings:
         both = [row for row in self.rows if peer in row.scores]
         return sum(row.beats(peer) for row in both), len(both)
 
+    def nearer(self, peer: str) -> tuple[int, int]:
+        """On how many models tinygen's outputs are at least as near to float as those of `peer`, and of how many."""
+        both = [row for row in self.rows if peer in row.noise]
+        return sum(row.nearer(peer) for row in both), len(both)
+
     @property
     def ok(self) -> bool:
         counts = [self.count(peer) for peer in PEERS]
@@ -172,7 +189,8 @@ class Findings:
     def as_dict(self) -> dict[str, Any]:
         models = [{**vars(row), "ok": row.ok, "best": row.best} for row in self.rows]
         counts = {peer: dict(zip(("won", "of"), self.count(peer), strict=True)) for peer in PEERS}
-        return {"ok": self.ok, "counts": counts, "models": models, "refused": self.refused, "versions": versions()}
+        nearer = {peer: dict(zip(("won", "of"), self.nearer(peer), strict=True)) for peer in PEERS}
+        return {"ok": self.ok, "counts": counts, "nearer": nearer, "models": models, "refused": self.refused}
 
 
 def versions() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from tinygen.quantize.calibrate import calibrate, check_constants, check_samples
 from tinygen.quantize.choose import choose, large_enough
 from tinygen.quantize.equalize import equalize
 from tinygen.quantize.groups import group
-from tinygen.quantize.options import Options, Quantized
+from tinygen.quantize.options import Method, Options, Quantized
 from tinygen.quantize.prepare import prepare
 from tinygen.quantize.refine import refine
 from tinygen.quantize.report import compare
@@ -23,6 +24,8 @@ __all__ = ["Options", "Quantized", "quantize", "with_float_ports"]
 
 #: Samples that the report compares float and int8 on.
 COMPARED = 16
+#: How ranges are chosen where the user leaves it open: by tensor, or by one method for all.
+TRIED: tuple[Method, ...] = ("auto", "minmax", "mse")
 
 
 def quantize(graph: Graph, samples: Sequence[Sequence[Array]], options: Options | None = None) -> Quantized:
@@ -40,13 +43,18 @@ def quantize(graph: Graph, samples: Sequence[Sequence[Array]], options: Options 
 
 
 def _best(graph: Graph, samples: Sequence[Sequence[Array]], settings: Options) -> Quantized:
-    """`graph` in int8; with channels equalized, if asked, where the outputs come closer to float by that."""
-    plain = _quantized(graph, samples, settings)
+    """`graph` in int8: of what the settings leave open, what brings the outputs closest to float.
+
+    These are ranges chosen by tensor or by one method for all, and, if asked, equalized channels.
+    """
+    methods: tuple[Method, ...] = TRIED if settings.ranges == "auto" else (settings.ranges,)
     equal = equalize(graph, samples) if settings.equalize else graph
-    if equal is graph:
-        return plain
-    other = _quantized(equal, samples, settings)
-    return other if sum(other.report.outputs.values()) > sum(plain.report.outputs.values()) else plain
+    best = max((_quantized(graph, samples, replace(settings, ranges=m)) for m in methods), key=_closeness)
+    return best if equal is graph else max(best, _quantized(equal, samples, settings), key=_closeness)
+
+
+def _closeness(made: Quantized) -> float:
+    return sum(made.report.outputs.values())
 
 
 def _quantized(graph: Graph, samples: Sequence[Sequence[Array]], settings: Options) -> Quantized:

@@ -8,6 +8,8 @@ from typing import Literal
 from tinygen.ir.graph import Graph
 from tinygen.quantize.report import Report
 
+Method = Literal["auto", "minmax", "percentile", "mse", "entropy"]
+
 
 @dataclass(frozen=True)
 class Options:
@@ -20,7 +22,7 @@ class Options:
     (see `tinygen.quantize.refine`).
     """
 
-    ranges: Literal["auto", "minmax", "percentile", "mse", "entropy"] = "auto"
+    ranges: Method = "auto"
     equalize: bool = True
     rounding: Literal["nearest", "bias", "adaptive"] = "adaptive"
 
