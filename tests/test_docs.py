@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner
 
@@ -141,14 +143,29 @@ def test_every_function_in_readme_exists() -> None:
         assert callable(getattr(tinygen, name))
 
 
+def write_float_model(folder: Path) -> None:
+    """A float dense layer as float.onnx, and samples.npz to calibrate it with."""
+    ports = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in (("x", [1, 4]), ("y", [1, 3]))
+    ]
+    rng = np.random.default_rng(0)
+    weights = onnx.numpy_helper.from_array(rng.normal(size=(4, 3)).astype(np.float32), "w")
+    node = onnx.helper.make_node("Gemm", ["x", "w"], ["y"])
+    graph = onnx.helper.make_graph([node], "dense", ports[:1], ports[1:], [weights])
+    onnx.save(onnx.helper.make_model(graph), folder / "float.onnx")
+    np.savez(folder / "samples.npz", x=rng.normal(size=(16, 1, 4)).astype(np.float32))
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which README's first commands ran."""
     folder = tmp_path_factory.mktemp("readme")
     (folder / "model.tflite").write_bytes(small_models.dense_layers())
+    write_float_model(folder)
     lines = [line.partition(" #")[0] for block in blocks("sh") for line in block.splitlines()]
     commands = [shlex.split(line) for line in lines if line.startswith("tinygen ")]
-    assert [words[1] for words in commands] == ["build", "verify"]
+    assert [words[1] for words in commands] == ["build", "verify", "build"]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for words in commands:
