@@ -33,11 +33,17 @@ def table_of(call: Call[Any]) -> Array | None:
 
     Constant operands stay as they are.
     """
-    if not is_table(call):
-        return None
+    return applied(call, np.arange(-128, 128).astype(np.int8)) if is_table(call) else None
+
+
+def applied(call: Call[Any], values: Array) -> Array:
+    """What a function of one element answers for each of `values`, shape [N], whatever the shapes of its tensors.
+
+    Constant operands stay as they are.
+    """
     (index,) = variable_inputs(call)
     inputs, types = list(call.constants), list(call.inputs)
-    inputs[index] = np.arange(-128, 128).astype(np.int8)
-    types[index] = replace(call.input(index), shape=(256,))
-    wide = replace(call, inputs=tuple(types), outputs=(replace(call.output, shape=(256,)),))
-    return all_ops()[call.op].reference(wide, inputs)[0].reshape(256)
+    inputs[index] = values
+    types[index] = replace(call.input(index), shape=values.shape)
+    wide = replace(call, inputs=tuple(types), outputs=(replace(call.output, shape=values.shape),))
+    return all_ops()[call.op].reference(wide, inputs)[0].reshape(values.shape)

@@ -13,6 +13,7 @@ import numpy as np
 from tinygen.ir.graph import Attrs, Graph, Node
 from tinygen.ir.types import Array, DType, TensorType
 from tinygen.ops import call_of, op_of
+from tinygen.ops.table import applied
 from tinygen.passes.base import Keeps, Result, label
 from tinygen.passes.rewrite import fresh, variable_inputs
 
@@ -83,13 +84,5 @@ def _table(graph: Graph, chain: list[Node]) -> Array:
     """The chain's answer for each int8 value, int8 [256]."""
     values: Array = np.arange(-128, 128).astype(np.int8)
     for node in chain:
-        (source,) = variable_inputs(graph, node)
-        call = call_of(graph, node)
-        types = tuple(
-            replace(t, shape=(256,)) if t is not None and name == source else t
-            for name, t in zip(node.inputs, call.inputs, strict=True)
-        )
-        wide = replace(call, inputs=types, outputs=(replace(call.output, shape=(256,)),))
-        inputs = [values if name == source else graph.constants.get(name) for name in node.inputs]
-        values = op_of(node).reference(wide, inputs)[0].reshape(256)
+        values = applied(call_of(graph, node), values)
     return values
