@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinygen.calibration import Preprocessing, load_labelled, load_samples
+from tinygen.data.calibration import Preprocessing, load_labelled, load_samples
 from tinygen.errors import UsageError
 from tinygen.ir.types import Array, DType, Quant, TensorType
 

@@ -14,11 +14,11 @@ from tests import zoo
 from tests.laws import assert_equal, draw_inputs, load, tflm
 from tests.small_models import dense_layers, two_inputs
 from tests.tflite_builder import ModelBuilder
+from tinygen.data.preprocessing import Preprocessing
 from tinygen.errors import UsageError
 from tinygen.evaluation import evaluate, quantized
 from tinygen.ir.types import Array, DType, Quant, TensorType
 from tinygen.ops import all_ops, call_of
-from tinygen.preprocessing import Preprocessing
 from tinygen.reference import run
 
 RNG = np.random.default_rng(0)

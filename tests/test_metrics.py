@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen import metrics
+from tinygen.evaluation import metrics
 
 
 def test_top_k_counts_the_right_label_among_the_k_largest() -> None:

@@ -10,6 +10,7 @@ tinygen.verify("kws").raise_if_wrong()
 from __future__ import annotations
 
 from tinygen.api import Build, build, inspect, load, quantize_model, save
+from tinygen.data.preprocessing import Preprocessing
 from tinygen.errors import (
     BudgetError,
     ModelError,
@@ -20,7 +21,6 @@ from tinygen.errors import (
     VerificationError,
 )
 from tinygen.evaluation import Evaluation, evaluate
-from tinygen.preprocessing import Preprocessing
 from tinygen.running import read_report, run, run_on, verify
 from tinygen.version import VERSION as __version__
 

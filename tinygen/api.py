@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from tinygen import frontends, inspection
-from tinygen.calibration import Source, load_samples
+from tinygen.data.calibration import Source, load_samples
+from tinygen.data.preprocessing import Preprocessing
 from tinygen.emit.render import emit
 from tinygen.errors import TinygenError, UsageError
 from tinygen.export import tflite
@@ -29,7 +30,6 @@ from tinygen.passes import LOSSLESS, run_passes
 from tinygen.plan.arena import Plan, plan
 from tinygen.plan.budget import Budget, check_budget
 from tinygen.plan.order import in_best_order
-from tinygen.preprocessing import Preprocessing
 from tinygen.quantize import Quantized, quantize, with_float_ports
 from tinygen.quantize.given import from_given
 from tinygen.quantize.report import Report
@@ -99,7 +99,7 @@ def build(
 
     `name` prefixes every C symbol (default: from the file name). `ram` and `flash` are budgets in bytes (default:
     the board's). A float model is quantized to int8 by what its tensors hold on the samples in `calibration` (a file, a
-    folder, ``random`` or Python objects: see `tinygen.calibration`), after `preprocessing`. `float_io` makes the
+    folder, ``random`` or Python objects: see `tinygen.data.calibration`), after `preprocessing`. `float_io` makes the
     program's inputs and outputs float32 where they would be int8. `shapes` is as for `load`. Raises `BudgetError` if
     the program does not fit, and what `load` raises. Nothing is written.
     """

@@ -14,12 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from tinygen import api, doctor, running
-from tinygen.data_commands import evaluate, quantize
+from tinygen.commands.data import evaluate, quantize
+from tinygen.commands.terminal import ERR, OUT, json_option, preprocessed, print_quantization, shape_option
+from tinygen.data.preprocessing import Preprocessing
 from tinygen.errors import TinygenError
 from tinygen.plan.budget import parse_bytes
-from tinygen.preprocessing import Preprocessing
 from tinygen.target import Target, all_targets, load_target
-from tinygen.terminal import ERR, OUT, json_option, preprocessed, print_quantization, shape_option
 from tinygen.verify.check import Verification
 from tinygen.version import VERSION
 

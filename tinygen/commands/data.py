@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tinygen import api, evaluation
+from tinygen.commands.terminal import ERR, OUT, json_option, preprocessed, print_quantization, shape_option
 from tinygen.evaluation import Metric, On
-from tinygen.terminal import ERR, OUT, json_option, preprocessed, print_quantization, shape_option
 
 _CALIBRATION = "Samples of the float model's input: .npz, .npy, a folder, or 'random'."
 

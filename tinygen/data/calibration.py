@@ -25,10 +25,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygen import media
+from tinygen.data import media
+from tinygen.data.preprocessing import Preprocessing, described, fits, fitted
 from tinygen.errors import UsageError
 from tinygen.ir.types import Array, DType, TensorType
-from tinygen.preprocessing import Preprocessing, described, fits, fitted
 
 Inputs = Sequence[tuple[str, TensorType]]
 Source = str | Path | Array | Mapping[str, Array] | Iterable[Any] | Callable[[], Iterable[Any]]

@@ -10,8 +10,8 @@ from typing import Any
 import click
 from rich.console import Console
 
+from tinygen.data.preprocessing import Preprocessing
 from tinygen.errors import UsageError
-from tinygen.preprocessing import Preprocessing
 
 #: Columns of a table where there is no terminal to ask: enough for every row to stay on one line.
 _PIPE_WIDTH = 160

@@ -11,15 +11,16 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from tinygen import api, metrics, reference, running
-from tinygen.calibration import Samples, Source, load_labelled
+from tinygen import api, reference, running
+from tinygen.data.calibration import Samples, Source, load_labelled
+from tinygen.data.preprocessing import Preprocessing
 from tinygen.errors import UsageError
+from tinygen.evaluation import metrics
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, Real, TensorType
 from tinygen.ops.limits import is_float, is_given
 from tinygen.ops.numerics import clamp, round_half_away
 from tinygen.ops.quantize import LIMIT
-from tinygen.preprocessing import Preprocessing
 from tinygen.target import Target, load_target
 from tinygen.verify.build_dir import read_build
 from tinygen.verify.host import run_host
@@ -66,9 +67,9 @@ def evaluate(
 ) -> Evaluation:
     """Run `model` (a model file, a graph, or a folder that ``build`` wrote) on `data` and compare with its labels.
 
-    `data` is what `tinygen.calibration` reads; labels are its y or labels: class indices [N] or one-hot for top1 and
-    top5, 0 and 1 for auc, values of the output's shape for mse and mae. Without labels, all runners are compared with
-    the first one. Float data is quantized with the model's input scales. What runs is cumulative: `on` is
+    `data` is what `tinygen.data.calibration` reads; labels are its y or labels: class indices [N] or one-hot for top1
+    and top5, 0 and 1 for auc, values of the output's shape for mse and mae. Without labels, all runners are compared
+    with the first one. Float data is quantized with the model's input scales. What runs is cumulative: `on` is
     ``reference``, ``host`` (the reference and the C on this computer) or ``qemu`` (the C under emulation, too). A model
     file is compiled for `target`, a float model only with `calibration` to quantize it by. The default `metric` follows
     from labels and outputs. `shapes` is as for `tinygen.load`.

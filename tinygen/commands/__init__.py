@@ -1,0 +1,1 @@
+"""The commands of the command line by family, and what they share."""
