@@ -11,6 +11,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,7 @@ def run_c(graphs: Sequence[Graph], sets: Sequence[Sequence[Inputs]], cc: str = "
         where = Path(folder)
         names = []
         for index, graph in enumerate(graphs):
-            named = Graph(f"m{index}", graph.inputs, graph.outputs, graph.nodes, graph.types, graph.constants)
+            named = replace(graph, name=f"m{index}")
             for file, text in sources(named, ("balanced", "size", "speed")[index % 3]).items():  # type: ignore[arg-type]
                 (where / file).write_text(text)
             names.append(f"m{index}")

@@ -18,11 +18,12 @@ from tinygen.ir.graph import Graph, Node
 from tinygen.ir.program import Program
 from tinygen.ir.types import DType, TensorType
 from tinygen.kernels import Kernel, Launch, kernels_for
-from tinygen.lower import Optimize, choose, lower
-from tinygen.ops import Call, call_of
+from tinygen.lower import Optimize, lower
+from tinygen.ops import Call
 from tinygen.plan.arena import lifetimes, plan
 from tinygen.plan.order import in_best_order
 from tinygen.reference import run
+from tinygen.selection import select
 from tinygen.target import load_target
 
 Q = ("int8", 0.1, -5)
@@ -261,7 +262,7 @@ def greedy_kernel(scratch: int, speed: float) -> Kernel:
 def greedy_elu(monkeypatch: pytest.MonkeyPatch) -> Graph:
     """Two ELUs whose fastest kernel wants 100 bytes of scratch memory; the last tensor is called as that might be."""
     kernels = greedy_kernel(100, 1.0), greedy_kernel(10, 2.0)
-    monkeypatch.setattr("tinygen.lower.kernels_for", lambda op: kernels)
+    monkeypatch.setattr("tinygen.selection.kernels_for", lambda op: kernels)
     b = ModelBuilder()
     x, y, z = b.tensor((4,), *Q), b.tensor((4,), *Q, name="y"), b.tensor((4,), *Q, name="y:scratch0")
     b.op("ELU", [x], [y])
@@ -299,7 +300,7 @@ def test_what_no_kernel_computes_is_named() -> None:
     with pytest.raises(
         UnsupportedError, match=r"'strange' \(SHAPE\): no kernel computes int8\[1,4\] → int32\[2\] on host"
     ):
-        choose(call_of(strange, node), HOST, "balanced")
+        select(strange, HOST, "balanced")
 
 
 # --- Order --------------------------------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ NODE = {"name": "n", "op": "CONV_2D", "inputs": ["x"], "outputs": ["y"], "attrs"
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 99}, "format 99, expected 1"),
+        ({"format": 99}, "format 99, expected 2"),
         ({"nodes": [NODE | {"op": "TELEPORT"}]}, "operator TELEPORT, which is unknown here"),
         ({"nodes": [NODE]}, "damaged"),
         ({"nodes": [{}]}, "damaged"),
@@ -157,6 +157,6 @@ def test_small_archive_that_unpacks_to_much() -> None:
 def test_no_pickle() -> None:
     """A .tgm is data: objects, which numpy would unpickle, are refused."""
     buffer = io.BytesIO()
-    np.savez(buffer, graph=np.array([{"format": 1}], object))
+    np.savez(buffer, graph=np.array([{"format": 2}], object))
     with pytest.raises(ModelError, match="damaged"):
         store.loads(buffer.getvalue(), ATTRS)

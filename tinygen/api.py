@@ -8,7 +8,7 @@ import re
 import shlex
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -214,7 +214,7 @@ def _encodable(name: str) -> str:
 
 
 def _renamed(graph: Graph, name: str) -> Graph:
-    return Graph(name, graph.inputs, graph.outputs, graph.nodes, graph.types, graph.constants)
+    return replace(graph, name=name)
 
 
 def symbol(name: str, given: bool) -> str:

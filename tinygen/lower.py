@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from tinygen.errors import UnsupportedError
 from tinygen.ir.graph import ABSENT, Graph, Node
 from tinygen.ir.program import Buffer, Constant, Invocation, Operand, Program, Step
 from tinygen.ir.types import Array
 from tinygen.kernels import Kernel, Launch, kernels_for
-from tinygen.ops import all_ops, call_of, check_node, op_of
+from tinygen.ops import call_of, check_node, op_of
 from tinygen.ops.base import Call
+from tinygen.selection import Choice, Optimize, select
 from tinygen.target import Target
 
-Optimize = Literal["speed", "size", "ram", "balanced"]
+__all__ = ["Optimize", "lower"]
 
 #: Under `balanced`, a node with more than this share of the program's instructions gets its own copy of the kernel.
 WORTH_A_COPY = 0.02
@@ -26,26 +26,6 @@ WORTH_A_COPY = 0.02
 def lower(graph: Graph, target: Target, optimize: Optimize = "balanced") -> Program:
     """Choose kernels for `target` and lay out what runs. Raises `UnsupportedError` for a node no kernel accepts."""
     return _Lowering(graph, target, optimize).program()
-
-
-def choose(call: Call[Any], target: Target, optimize: Optimize) -> Kernel:
-    """The best kernel for one node: fewest instructions, or least scratch memory under `ram`."""
-    able = [k for k in kernels_for(call.op) if k.requires <= target.features and k.accepts(call)]
-    if not able:
-        raise UnsupportedError(
-            f"node '{call.name}' ({call.op}): no kernel computes {_types(call)} on {target.name}; see docs/operators.md"
-        )
-    scratch = {id(k): sum(launch.scratch for launch in k.launch(call)) if optimize == "ram" else 0 for k in able}
-    return min(able, key=lambda k: (scratch[id(k)], k.speed))
-
-
-def work(call: Call[Any], kernel: Kernel) -> float:
-    """The instructions that one node takes, roughly."""
-    return kernel.speed * (all_ops()[call.op].macs(call) or call.output.elements)
-
-
-def _types(call: Call[Any]) -> str:
-    return f"{', '.join(str(t) for t in call.inputs if t)} → {', '.join(map(str, call.outputs))}"
 
 
 @dataclass
@@ -59,14 +39,16 @@ class _Lowering:
     tensors: dict[str, str] = field(default_factory=dict)
     buffers: dict[str, Buffer] = field(default_factory=dict)
     templates: dict[str, None] = field(default_factory=dict)
-    kernels: dict[str, Kernel] = field(default_factory=dict)
+    choices: dict[str, Choice] = field(default_factory=dict)
     total_work: float = 0.0
 
     def program(self) -> Program:
         for name in self.graph.inputs:
             self._allocate(name)
         for node in self.graph.nodes:
-            self._select(node)
+            check_node(self.graph, node)
+        self.choices = select(self.graph, self.target, self.optimize)
+        self.total_work = sum(choice.work for choice in self.choices.values())
         steps = [step for node in self.graph.nodes for step in self._node(node)]
         steps += [step for name in self.graph.outputs for step in self._constant_output(name)]
         return Program(
@@ -87,24 +69,14 @@ class _Lowering:
         self.buffers[buffer.name] = buffer
         return buffer.name
 
-    def _select(self, node: Node) -> None:
-        """Choose the node's kernel, unless it is a view of something that exists at run time: then nothing runs."""
-        check_node(self.graph, node)
-        if op_of(node).view and node.inputs[0] not in self.graph.constants:
-            return
-        call = call_of(self.graph, node)
-        self.kernels[node.outputs[0]] = choose(call, self.target, self.optimize)
-        self.total_work += work(call, self.kernels[node.outputs[0]])
-
     def _node(self, node: Node) -> Iterator[Step]:
-        kernel = self.kernels.get(node.outputs[0])
-        if kernel is None:
+        choice = self.choices.get(node.outputs[0])
+        if choice is None:
             self.tensors[node.outputs[0]] = self.tensors[node.inputs[0]]
             return
         for output in node.outputs:
             self._allocate(output)
-        call = call_of(self.graph, node)
-        yield self._step(node, call, kernel, work(call, kernel))
+        yield self._step(node, choice, choice.work)
 
     def _constant_output(self, tensor: str) -> Iterator[Step]:
         """A graph output whose value is known at build time is copied from flash."""
@@ -112,17 +84,17 @@ class _Lowering:
             return
         self._allocate(tensor)
         node = Node(tensor, "COPY", (tensor,), (tensor,))
-        call = call_of(self.graph, node)
-        yield self._step(node, call, kernels_for("COPY")[0], 0)
+        yield self._step(node, Choice(kernels_for("COPY")[0], call_of(self.graph, node)), 0)
 
-    def _step(self, node: Node, call: Call[Any], kernel: Kernel, work: float) -> Step:
+    def _step(self, node: Node, choice: Choice, work: float) -> Step:
+        call, kernel = choice.call, choice.kernel
         for template in (*kernel.uses, kernel.template):
             self.templates[template] = None
         macs = 0 if node.op == "COPY" else op_of(node).macs(call)
         before = set(self.constants)
         own_copy = self._deserves_copy(work)
         scratch: list[Buffer] = []
-        calls = tuple(self._invoke(node, kernel, launch, own_copy, scratch) for launch in kernel.launch(call))
+        calls = tuple(self._invoke(node, kernel, launch, own_copy, scratch) for launch in choice.launches)
         return Step(
             name=node.name,
             op=node.op,

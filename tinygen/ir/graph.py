@@ -35,7 +35,9 @@ class Node:
 class Graph:
     """A whole model: nodes in an order in which they can run, a type for each tensor, values for the constant ones.
 
-    Constants are read-only arrays. Construction checks the grammar and raises `ModelError` where it is broken.
+    Constants are read-only arrays. `storage` asks for the form in which constants lie in flash, by name (see
+    `tinygen.kernels.base.FORMS`); it changes no value. Construction checks the grammar and raises `ModelError` where
+    it is broken.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Graph:
     nodes: tuple[Node, ...]
     types: Mapping[str, TensorType]
     constants: Mapping[str, Array]
+    storage: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         frozen = {}
@@ -53,6 +56,7 @@ class Graph:
             frozen[name] = view
         object.__setattr__(self, "constants", MappingProxyType(frozen))
         object.__setattr__(self, "types", MappingProxyType(dict(self.types)))
+        object.__setattr__(self, "storage", MappingProxyType(dict(self.storage)))
         self.check()
 
     def check(self) -> None:
@@ -61,6 +65,9 @@ class Graph:
             declared = self._type_of(name, "constant")
             if declared.shape != value.shape or declared.dtype is not DType.of(value):
                 raise ModelError(f"constant '{name}' is {DType.of(value).value}{list(value.shape)}, not {declared}")
+        for name in self.storage:
+            if name not in self.constants:
+                raise ModelError(f"graph '{self.name}' asks for a form of '{name}', which is no constant")
         defined = {ABSENT, *self.constants, *self.inputs}
         if len(set(self.inputs)) != len(self.inputs) or set(self.inputs) & set(self.constants):
             raise ModelError(f"graph '{self.name}' lists an input twice, or an input that is a constant")
@@ -111,4 +118,5 @@ class Graph:
             self,
             types={k: v for k, v in self.types.items() if k in used},
             constants={k: v for k, v in self.constants.items() if k in used},
+            storage={k: v for k, v in self.storage.items() if k in used and k in self.constants},
         )

@@ -19,7 +19,7 @@ from tinygen.errors import ModelError, TinygenError
 from tinygen.ir.graph import Attrs, Graph, Node
 from tinygen.ir.types import Array, DType, Quant, TensorType
 
-FORMAT = 1
+FORMAT = 2
 #: More than all constants of any model for a microcontroller, in bytes: a small archive can unpack to anything.
 MAX_BYTES = 1 << 28
 
@@ -34,6 +34,7 @@ def dumps(graph: Graph) -> bytes:
         "nodes": [_node_out(node) for node in graph.nodes],
         "types": {name: _type_out(t) for name, t in graph.types.items()},
         "constants": list(graph.constants),
+        "storage": dict(graph.storage),
     }
     text = json.dumps(description, default=_plain, ensure_ascii=False).encode()
     arrays: dict[str, Any] = {f"constant{i}": value for i, value in enumerate(graph.constants.values())}
@@ -53,6 +54,7 @@ def loads(data: bytes, attrs_of: Mapping[str, type[Attrs]]) -> Graph:
             nodes=tuple(_node_in(node, attrs_of) for node in described["nodes"]),
             types={name: _type_in(t) for name, t in described["types"].items()},
             constants=constants,
+            storage=described["storage"],
         )
     except TinygenError:
         raise

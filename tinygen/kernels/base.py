@@ -17,6 +17,13 @@ import numpy as np
 from tinygen.ir.types import Array
 from tinygen.ops.base import Call
 
+#: The form of weights that are stored as they are, int8.
+PLAIN = "plain"
+#: How constant weights may lie in flash: name → what it is.
+FORMS = {
+    PLAIN: "one byte for each weight",
+}
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -56,6 +63,10 @@ class Kernel:
     - `in_place(call)`: inputs whose memory output 0 may share, because every output element is written only after
       the last read of the input bytes it overlays (same element size and order).
     - `speed`: instructions per MAC or per output element, roughly, on the cores it is for: lower is chosen first.
+    - `form`: how it stores the weights in flash (`FORMS`). A form is lossless: `accepts` looks at the weights' values,
+      and the kernel gives the bits that the plain one gives.
+    - `code`: bytes that the kernel's code adds to flash, roughly: a form has to save more.
+    - `asked`: not chosen of its own accord, but where the graph asks for its form, or flash counts most.
     """
 
     op: tuple[str, ...]
@@ -67,6 +78,9 @@ class Kernel:
     requires: frozenset[str] = frozenset()
     in_place: Callable[[Call[Any]], tuple[int, ...]] = not_in_place
     speed: float = 10.0
+    form: str = PLAIN
+    code: int = 0
+    asked: bool = False
 
 
 def int32(values: Any) -> Array:

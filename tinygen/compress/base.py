@@ -1,0 +1,72 @@
+"""What a technique of compression is, what it may look at, and in which order techniques make sense."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Protocol
+
+from tinygen.ir.graph import Graph, Node
+from tinygen.ir.types import Array, Real
+from tinygen.passes.base import Result
+
+#: One array for each input of a graph, as the int8 graph takes them.
+Sample = Sequence[Array]
+
+
+class Stage(IntEnum):
+    """What a technique changes. A recipe goes up: each stage keeps what those before it made, but not the reverse."""
+
+    STRUCTURE = 1  #: which layers and channels there are
+    SPARSITY = 2  #: which weights are zero
+    VALUES = 3  #: which values weights have
+    STORAGE = 4  #: how they lie in flash
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What techniques may learn from: inputs that the model really gets.
+
+    `samples` are for fitting, the rest for judging only: `held_back` samples, their `labels` (class indices), and the
+    `truth`, which is the first output of the original model for each of them, in real numbers.
+    """
+
+    samples: Sequence[Sample]
+    held_back: Sequence[Sample] = ()
+    labels: Array | None = None
+    truth: Sequence[Real] | None = None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a technique is asked for: a value for every layer, or another one for layers that match a pattern.
+
+    `layers` maps patterns of node names (``fnmatch``) to values; the first that matches counts. None leaves out.
+    """
+
+    value: Any = None
+    layers: Mapping[str, Any] = field(default_factory=dict)
+
+    def of(self, node: Node) -> Any:
+        """The value for `node`."""
+        matches = (value for pattern, value in self.layers.items() if fnmatch.fnmatchcase(node.name, pattern))
+        return next(matches, self.value)
+
+
+class Technique(Protocol):
+    """A lossy (or storage) rewrite of an int8 graph: a frozen dataclass of settings.
+
+    `run` never changes inputs and outputs of the graph. What it did to which layer goes into `Result.done`, what it
+    could have done and did not, with the reason, into `Result.declined`. The same graph and evidence give the same
+    bits.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def stage(self) -> Stage: ...
+
+    def run(self, graph: Graph, evidence: Evidence) -> Result: ...

@@ -1,0 +1,116 @@
+"""Techniques one after the other, and what each of them bought."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from tinygen.compress.base import Evidence, Sample, Technique
+from tinygen.errors import UsageError
+from tinygen.ir.graph import Graph
+from tinygen.ir.types import Array, Real
+from tinygen.lower import lower
+from tinygen.passes import LOSSLESS, run_passes
+from tinygen.passes.base import macs
+from tinygen.plan.arena import plan
+from tinygen.quantize.report import decibels
+from tinygen.reference import run
+from tinygen.selection import Optimize
+from tinygen.target import Target
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How near a graph is to the original on held-back samples.
+
+    `agreement` is the share of samples whose largest output is the same one, `sqnr` the signal-to-noise ratio of the
+    outputs in dB, `accuracy` the share of labels met (None without labels).
+    """
+
+    agreement: float
+    sqnr: float
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Bought:
+    """A graph after one technique (`name`; ``start`` before the first): its costs on the target, and its quality.
+
+    `constants` are the bytes of packed constants, `arena` the planned RAM.
+    """
+
+    name: str
+    done: tuple[str, ...]
+    declined: tuple[str, ...]
+    constants: int
+    arena: int
+    macs: int
+    quality: Quality
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**vars(self), "quality": vars(self.quality)}
+
+
+def compress(
+    graph: Graph,
+    techniques: Sequence[Technique],
+    evidence: Evidence,
+    target: Target,
+    optimize: Optimize = "balanced",
+    heard: Callable[[Bought], None] = lambda bought: None,
+) -> tuple[Graph, tuple[Bought, ...]]:
+    """`graph` (int8) after `techniques`, and what each of them bought; `heard` gets each line as soon as it is known.
+
+    Quality is measured on the held-back evidence, against the truth or else against `graph` itself. Raises `UsageError` for an order of techniques
+    in which a later one would undo an earlier one.
+    """
+    check_order(techniques)
+    lines = list[Bought]()
+    original = evidence.truth if evidence.truth is not None else _answers(graph, evidence.held_back)
+
+    def note(name: str, graph: Graph, done: tuple[str, ...] = (), declined: tuple[str, ...] = ()) -> None:
+        program = lower(graph, target, optimize)
+        quality = _quality(graph, original, _answers(graph, evidence.held_back), evidence.labels)
+        arena = plan(program).bytes
+        lines.append(Bought(name, done, declined, program.constant_bytes, arena, macs(graph), quality))
+        heard(lines[-1])
+
+    graph, _ = run_passes(graph, LOSSLESS)
+    note("start", graph)
+    for technique in techniques:
+        result = technique.run(graph, evidence)
+        graph, _ = run_passes(result.graph, LOSSLESS)
+        note(technique.name, graph, result.done, result.declined)
+    return graph, tuple(lines)
+
+
+def check_order(techniques: Sequence[Technique]) -> None:
+    """Raise `UsageError` where a technique stands behind one of a later stage."""
+    for before, after in pairwise(techniques):
+        if after.stage < before.stage:
+            raise UsageError(
+                f"recipe: '{after.name}' changes {_WHAT[after.stage]} and would undo what '{before.name}' did to "
+                f"{_WHAT[before.stage]}: put '{after.name}' first"
+            )
+
+
+_WHAT = {1: "channels and layers", 2: "which weights are zero", 3: "the values of weights", 4: "how weights are stored"}
+
+
+def _answers(graph: Graph, samples: Sequence[Sample]) -> list[Real]:
+    """The first output of `graph` in real numbers, for each sample."""
+    tensor = graph.types[graph.outputs[0]]
+    return [tensor.dequantize(run(graph, sample)[0]) for sample in samples]
+
+
+def _quality(graph: Graph, original: Sequence[Real], now: Sequence[Real], labels: Array | None) -> Quality:
+    signal = sum(float(np.sum(a**2)) for a in original)
+    noise = sum(float(np.sum((a - b) ** 2)) for a, b in zip(original, now, strict=True))
+    winners = np.array([int(np.argmax(b)) for b in now])
+    same = winners == np.array([int(np.argmax(a)) for a in original])
+    accuracy = float(np.mean(winners == np.asarray(labels))) if labels is not None and len(now) else None
+    return Quality(float(np.mean(same)) if len(now) else 1.0, decibels(signal, noise), accuracy)
