@@ -65,8 +65,8 @@ def compress(
 ) -> tuple[Graph, tuple[Bought, ...]]:
     """`graph` (int8) after `techniques`, and what each of them bought; `heard` gets each line as soon as it is known.
 
-    Quality is measured on the held-back evidence, against the truth or else against `graph` itself. Raises `UsageError` for an order of techniques
-    in which a later one would undo an earlier one.
+    Quality is measured on the held-back evidence, against its truth or else against `graph` itself. Raises
+    `UsageError` for an order of techniques in which a later one would undo an earlier one.
     """
     check_order(techniques)
     lines = list[Bought]()
