@@ -6,8 +6,10 @@ import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import pairwise
 from typing import Any, Protocol
 
+from tinygen.errors import UsageError
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array, Real
 from tinygen.passes.base import Result
@@ -70,3 +72,30 @@ class Technique(Protocol):
     def stage(self) -> Stage: ...
 
     def run(self, graph: Graph, evidence: Evidence) -> Result: ...
+
+
+def check_order(techniques: Sequence[Technique]) -> None:
+    """Raise `UsageError` where a technique stands behind one of a later stage."""
+    for before, after in pairwise(techniques):
+        if after.stage < before.stage:
+            raise UsageError(
+                f"recipe: '{after.name}' changes {_WHAT[after.stage]} and would undo what '{before.name}' did to "
+                f"{_WHAT[before.stage]}: put '{after.name}' first"
+            )
+
+
+_WHAT = {
+    Stage.STRUCTURE: "channels and layers",
+    Stage.SPARSITY: "which weights are zero",
+    Stage.VALUES: "the values of weights",
+    Stage.STORAGE: "how weights are stored",
+}
+
+
+def check_patterns(technique: Technique, graph: Graph) -> None:
+    """Raise `UsageError` for a pattern in the settings of `technique` that matches no layer of `graph`."""
+    for setting in vars(technique).values():
+        for pattern in setting.layers if isinstance(setting, Setting) else ():
+            if not any(fnmatch.fnmatchcase(node.name, pattern) for node in graph.nodes):
+                names = ", ".join(node.name for node in graph.nodes[:8])
+                raise UsageError(f"{technique.name}: no layer's name matches '{pattern}'; there are {names} …")

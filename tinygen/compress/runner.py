@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from tinygen.compress.base import Evidence, Sample, Technique
-from tinygen.errors import UsageError
+from tinygen.compress.base import Evidence, Sample, Technique, check_order, check_patterns
+from tinygen.emit.render import emit
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, Real
 from tinygen.lower import lower
+from tinygen.measure import measure
 from tinygen.passes import LOSSLESS, run_passes
 from tinygen.passes.base import macs
 from tinygen.plan.arena import plan
@@ -40,14 +40,16 @@ class Quality:
 class Bought:
     """A graph after one technique (`name`; ``start`` before the first): its costs on the target, and its quality.
 
-    `constants` are the bytes of packed constants, `arena` the planned RAM.
+    `constants` are the bytes of packed constants, `flash` those and the code (linked, if a compiler is there), `ram`
+    the arena and the stack.
     """
 
     name: str
     done: tuple[str, ...]
     declined: tuple[str, ...]
     constants: int
-    arena: int
+    flash: int
+    ram: int
     macs: int
     quality: Quality
 
@@ -73,32 +75,27 @@ def compress(
     original = evidence.truth if evidence.truth is not None else _answers(graph, evidence.held_back)
 
     def note(name: str, graph: Graph, done: tuple[str, ...] = (), declined: tuple[str, ...] = ()) -> None:
-        program = lower(graph, target, optimize)
-        quality = _quality(graph, original, _answers(graph, evidence.held_back), evidence.labels)
-        arena = plan(program).bytes
-        lines.append(Bought(name, done, declined, program.constant_bytes, arena, macs(graph), quality))
+        quality = _quality(original, _answers(graph, evidence.held_back), evidence.labels)
+        lines.append(Bought(name, done, declined, *_costs(graph, target, optimize), macs(graph), quality))
         heard(lines[-1])
 
     graph, _ = run_passes(graph, LOSSLESS)
     note("start", graph)
     for technique in techniques:
+        check_patterns(technique, graph)
         result = technique.run(graph, evidence)
         graph, _ = run_passes(result.graph, LOSSLESS)
         note(technique.name, graph, result.done, result.declined)
     return graph, tuple(lines)
 
 
-def check_order(techniques: Sequence[Technique]) -> None:
-    """Raise `UsageError` where a technique stands behind one of a later stage."""
-    for before, after in pairwise(techniques):
-        if after.stage < before.stage:
-            raise UsageError(
-                f"recipe: '{after.name}' changes {_WHAT[after.stage]} and would undo what '{before.name}' did to "
-                f"{_WHAT[before.stage]}: put '{after.name}' first"
-            )
-
-
-_WHAT = {1: "channels and layers", 2: "which weights are zero", 3: "the values of weights", 4: "how weights are stored"}
+def _costs(graph: Graph, target: Target, optimize: Optimize) -> tuple[int, int, int]:
+    """Bytes of constants, of flash and of RAM."""
+    program = lower(graph, target, optimize)
+    layout = plan(program)
+    sources = {name: text.encode() for name, text in emit(program, layout, ()).items()}
+    memory = measure(sources, program, layout, target, optimize)
+    return program.constant_bytes, memory.flash, memory.ram
 
 
 def _answers(graph: Graph, samples: Sequence[Sample]) -> list[Real]:
@@ -107,7 +104,7 @@ def _answers(graph: Graph, samples: Sequence[Sample]) -> list[Real]:
     return [tensor.dequantize(run(graph, sample)[0]) for sample in samples]
 
 
-def _quality(graph: Graph, original: Sequence[Real], now: Sequence[Real], labels: Array | None) -> Quality:
+def _quality(original: Sequence[Real], now: Sequence[Real], labels: Array | None) -> Quality:
     signal = sum(float(np.sum(a**2)) for a in original)
     noise = sum(float(np.sum((a - b) ** 2)) for a, b in zip(original, now, strict=True))
     winners = np.array([int(np.argmax(b)) for b in now])

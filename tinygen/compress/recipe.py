@@ -1,0 +1,122 @@
+"""Recipes: which techniques, in which order, with which settings. As TOML, or as options of the command line.
+
+    [[technique]]
+    name = "prune"
+    ratio = 0.5
+    layers = { "conv_1*" = 0.25, "head" = "none" }
+
+    [[technique]]
+    name = "share"
+    values = 16
+
+A key is a field of the technique; `layers` gives layers whose name matches a pattern another value for its main field,
+or leaves them out with "none".
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tinygen import compress
+from tinygen.compress.base import Setting, Technique, check_order
+from tinygen.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+#: What leaves layers out.
+NONE = "none"
+
+
+@cache
+def techniques() -> Mapping[str, Any]:
+    """Every technique's class by its name, in the order in which they make sense: found by being in this package."""
+    modules = [
+        importlib.import_module(f"{compress.__name__}.{m.name}") for m in pkgutil.iter_modules(compress.__path__)
+    ]
+    found = [module.TECHNIQUE for module in modules if hasattr(module, "TECHNIQUE")]
+    return {t.name: t for t in sorted(found, key=lambda t: (t.stage, t.name))}
+
+
+def main_field(technique: Any) -> Field[Any] | None:
+    """The field of a technique's class that a single value on the command line, and `layers` in a recipe, set."""
+    return next((f for f in fields(technique) if f.metadata.get("main")), None)
+
+
+def load(path: Path) -> tuple[Technique, ...]:
+    """The techniques in the TOML file `path`. Raises `UsageError`, which names the entry and what was expected."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read recipe '{path}': {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path.name}: not a TOML file ({error})") from None
+    entries = content.get("technique")
+    if set(content) != {"technique"} or not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+        raise UsageError(f"{path.name}: expected [[technique]] tables with a name each, and nothing else")
+    made = tuple(_technique(f"{path.name}: technique {i + 1}", dict(e)) for i, e in enumerate(entries))
+    check_order(made)
+    return made
+
+
+def of_options(values: Mapping[str, str | bool | None]) -> tuple[Technique, ...]:
+    """The techniques that options ask for, by name; in the order in which they make sense."""
+    asked = [(name, value) for name in techniques() if (value := values.get(name)) not in (None, False)]
+    return tuple(_technique(f"--{name}", {"name": name} | _main(name, value)) for name, value in asked)
+
+
+def _main(name: str, value: Any) -> dict[str, Any]:
+    main = main_field(techniques()[name])
+    return {} if main is None or value is True else {main.name: _number(value)}
+
+
+def _number(text: str) -> Any:
+    """The number that `text` is, or else the text."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _technique(where: str, entry: dict[str, Any]) -> Technique:
+    name, layers = entry.pop("name", None), entry.pop("layers", {})
+    kind = techniques().get(name)
+    if kind is None:
+        raise UsageError(f"{where}: expected name to be one of {', '.join(techniques())}, got {name!r}")
+    known, main = {f.name: f for f in fields(kind)}, main_field(kind)
+    for key in entry:
+        if key not in known:
+            raise UsageError(f"{where} ({name}): '{key}' is no setting of it; expected {_keys(known, main)}")
+    if layers and (main is None or not isinstance(layers, dict)):
+        raise UsageError(f'{where} ({name}): expected layers = {{ "pattern" = value }}, got {layers!r}')
+    if main is not None:
+        default = Setting() if main.name in entry else _default(main)
+        value = entry.get(main.name, default.value)
+        patterns = {pattern: None if v == NONE else v for pattern, v in layers.items()}
+        entry[main.name] = Setting(None if value == NONE else value, {**patterns, **default.layers})
+    try:
+        made: Technique = kind(**entry)
+    except UsageError as error:
+        raise UsageError(f"{where} ({name}): {error}") from None
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{where} ({name}): {error}") from None
+    return made
+
+
+def _default(field: Field[Any]) -> Setting:
+    return field.default if isinstance(field.default, Setting) else Setting()
+
+
+def _keys(known: Sequence[str] | Mapping[str, Any], main: Field[Any] | None) -> str:
+    return ", ".join([*known, *(["layers"] if main else [])])
