@@ -42,10 +42,15 @@ class Choice:
     def scratch(self) -> int:
         return sum(launch.scratch for launch in self.launches)
 
+    @cached_property
+    def speed(self) -> float:
+        """Instructions per MAC or per output element, roughly."""
+        return self.kernel.speed(self.call) if callable(self.kernel.speed) else self.kernel.speed
+
     @property
     def work(self) -> float:
         """The instructions that the node takes, roughly."""
-        return self.kernel.speed * (all_ops()[self.call.op].macs(self.call) or self.call.output.elements)
+        return self.speed * (all_ops()[self.call.op].macs(self.call) or self.call.output.elements)
 
 
 def select(graph: Graph, target: Target, optimize: Optimize) -> dict[str, Choice]:
@@ -55,10 +60,11 @@ def select(graph: Graph, target: Target, optimize: Optimize) -> dict[str, Choice
     constants take least flash, if all that choose a kernel for its form of weights together save more than its code.
     """
     options = {node.outputs[0]: able(graph, node, target, optimize) for node in graph.nodes if _runs(graph, node)}
-    refused: set[int] = set()
+    refused: set[str] = set()
     while True:
         chosen = {
-            name: _best([o for o in some if id(o.kernel) not in refused], optimize) for name, some in options.items()
+            name: _best([o for o in some if o.asked or o.kernel.template not in refused], optimize)
+            for name, some in options.items()
         }
         useless = set(_useless(options, chosen, optimize)) - refused
         if not useless:
@@ -92,10 +98,10 @@ def _types(call: Call[Any]) -> str:
 
 def _best(options: Sequence[Choice], optimize: Optimize) -> Choice:
     if optimize == "speed":
-        return min(options, key=lambda o: o.kernel.speed)
+        return min(options, key=lambda o: o.speed)
     if optimize == "ram":
-        return min(options, key=lambda o: (o.scratch, o.kernel.speed))
-    return min(options, key=lambda o: (o.bytes if _forms(options) else 0, o.kernel.speed))
+        return min(options, key=lambda o: (o.scratch, o.speed))
+    return min(options, key=lambda o: (o.bytes if _forms(options) else 0, o.speed))
 
 
 def _forms(options: Sequence[Choice]) -> bool:
@@ -105,13 +111,14 @@ def _forms(options: Sequence[Choice]) -> bool:
 
 def _useless(
     options: Mapping[str, Sequence[Choice]], chosen: Mapping[str, Choice], optimize: Optimize
-) -> Iterator[int]:
-    """Kernels that were chosen for their form of weights, but save less than their code."""
+) -> Iterator[str]:
+    """Templates whose kernels were chosen for their form of weights, but save less than their code."""
     if optimize == "speed":
         return
-    saved: dict[int, int] = {}
+    saved: dict[str, int] = {}
     for name, choice in chosen.items():
         plain = [o.bytes for o in options[name] if o.kernel.form == PLAIN]
         if choice.kernel.form != PLAIN and not choice.asked and plain:
-            saved[id(choice.kernel)] = saved.get(id(choice.kernel), -choice.kernel.code) + min(plain) - choice.bytes
-    yield from (kernel for kernel, total in saved.items() if total <= 0)
+            template, code = choice.kernel.template, choice.kernel.code
+            saved[template] = saved.get(template, -code) + min(plain) - choice.bytes
+    yield from (template for template, total in saved.items() if total <= 0)

@@ -22,6 +22,10 @@ PLAIN = "plain"
 #: How constant weights may lie in flash: name → what it is.
 FORMS = {
     PLAIN: "one byte for each weight",
+    "bitmap": "one bit for each weight, and the weights that are not zero",
+    "gaps": "the weights that are not zero, each with four bits that tell how far it is from the one before",
+    "n_of_m": "one or two weights of each four neighbouring inputs, each with two bits that tell which",
+    "blocks": "blocks of four neighbouring inputs that are not all zero, each with the distance from the one before",
 }
 
 
@@ -62,7 +66,8 @@ class Kernel:
     - `requires`: core features (``dsp``, ``mve``, ``fpu``) without which it does not run.
     - `in_place(call)`: inputs whose memory output 0 may share, because every output element is written only after
       the last read of the input bytes it overlays (same element size and order).
-    - `speed`: instructions per MAC or per output element, roughly, on the cores it is for: lower is chosen first.
+    - `speed`: instructions per MAC or per output element, roughly, on the cores it is for: lower is chosen first. A
+      function of the call where it depends on the weights' values.
     - `form`: how it stores the weights in flash (`FORMS`). A form is lossless: `accepts` looks at the weights' values,
       and the kernel gives the bits that the plain one gives.
     - `code`: bytes that the kernel's code adds to flash, roughly: a form has to save more.
@@ -77,7 +82,7 @@ class Kernel:
     uses: tuple[str, ...] = ()
     requires: frozenset[str] = frozenset()
     in_place: Callable[[Call[Any]], tuple[int, ...]] = not_in_place
-    speed: float = 10.0
+    speed: float | Callable[[Call[Any]], float] = 10.0
     form: str = PLAIN
     code: int = 0
     asked: bool = False
