@@ -33,6 +33,7 @@ ORDER = (
     "toolchain",
     "measure",
     "compress",
+    "provenance shrink",
     "verify doctor",
     "inspection",
     "api running",

@@ -9,7 +9,7 @@ tinygen.verify("kws").raise_if_wrong()
 
 from __future__ import annotations
 
-from tinygen.api import Build, build, inspect, load, quantize_model, save
+from tinygen.api import Build, build, compress_model, inspect, load, quantize_model, save
 from tinygen.data.preprocessing import Preprocessing
 from tinygen.errors import (
     BudgetError,
@@ -37,6 +37,7 @@ __all__ = [
     "VerificationError",
     "__version__",
     "build",
+    "compress_model",
     "evaluate",
     "inspect",
     "load",

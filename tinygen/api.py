@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import shlex
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
 from tinygen import frontends, inspection
+from tinygen.compress import Bought
+from tinygen.compress.recipe import Recipe
+from tinygen.compress.recipe import read as read_recipe
 from tinygen.data.calibration import Source, load_samples
 from tinygen.data.preprocessing import Preprocessing
 from tinygen.emit.render import emit
@@ -25,27 +26,18 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.program import Program
 from tinygen.lower import Optimize, lower
 from tinygen.measure import measure
-from tinygen.ops.limits import check_model, is_float, is_given
+from tinygen.ops.limits import check_model
 from tinygen.passes import LOSSLESS, run_passes
 from tinygen.plan.arena import Plan, plan
 from tinygen.plan.budget import Budget, check_budget
 from tinygen.plan.order import in_best_order
+from tinygen.provenance import Shapes, command_line, provenance, shape_words, symbol
 from tinygen.quantize import Quantized, quantize, with_float_ports
-from tinygen.quantize.given import from_given
-from tinygen.quantize.report import Report
 from tinygen.report import ModelInfo, report
+from tinygen.shrink import Compression, Shrunk, integers, needs_quantization, shrink
 from tinygen.target import Target, load_target
 
-#: Sizes of inputs, by name.
-Shapes = Mapping[str, tuple[int, ...]]
-#: What may prefix C symbols.
-_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,40}")
-#: Headers of the C library and of the verification harness, which <name>.h would hide.
-_HEADERS = re.compile(
-    r"assert|complex|ctype|errno|fenv|float|inttypes|iso646|limits|locale|math|setjmp|signal|std(arg|bool|def|int|io|lib)"
-    r"|string|tgmath|time|wchar|wctype|harness|hook|machine|platform",
-    re.IGNORECASE,
-)
+__all__ = ["Build", "Shapes", "build", "compress_model", "inspect", "integers", "load", "quantize_model", "save"]
 
 
 @dataclass(frozen=True)
@@ -94,26 +86,46 @@ def build(
     float_io: bool = False,
     preprocessing: Preprocessing | None = None,
     shapes: Shapes | None = None,
+    recipe: Recipe | None = None,
+    data: Source | None = None,
+    heard: Callable[[Bought], None] = lambda bought: None,
 ) -> Build:
     """Compile `model` (a file or a graph) for `target` (a core or board, or its name).
 
     `name` prefixes every C symbol (default: from the file name). `ram` and `flash` are budgets in bytes (default:
     the board's). A float model is quantized to int8 by what its tensors hold on the samples in `calibration` (a file, a
     folder, ``random`` or Python objects: see `tinygen.data.calibration`), after `preprocessing`. `float_io` makes the
-    program's inputs and outputs float32 where they would be int8. `shapes` is as for `load`. Raises `BudgetError` if
-    the program does not fit, and what `load` raises. Nothing is written.
+    program's inputs and outputs float32 where they would be int8. `shapes` is as for `load`.
+
+    `recipe` compresses the model: a TOML file (see `tinygen.compress.recipe`), values by technique such as ``{"share":
+    16}``, or techniques. It is fitted to `calibration`, and judged on samples of it that are held back, or on `data`
+    (with labels, if there are); `heard` gets a line after each technique. Raises `BudgetError` if the program does not
+    fit, and what `load` raises. Nothing is written.
     """
     if optimize not in get_args(Optimize):
         raise UsageError(f"optimize '{optimize}': expected one of {', '.join(get_args(Optimize))}")
     goal = load_target(target) if isinstance(target, str) else target
     graph, info = _source(model, shapes)
-    graph, quantization = _quantized(graph, info.file, calibration, preprocessing)
-    graph = with_float_ports(graph) if float_io else graph
-    graph = _renamed(graph, symbol(name if name is not None else graph.name, given=name is not None))
+    techniques = read_recipe(recipe)
+    if data is not None and not techniques:
+        raise UsageError("--data judges what compression loses: pass a technique, too, such as --share 16, or --recipe")
+    compression = Compression(techniques, goal, optimize, data, heard)
+    made = shrink(graph, info.file, calibration, preprocessing, compression)
+    graph = with_float_ports(made.graph) if float_io else made.graph
+    graph = replace(graph, name=symbol(name if name is not None else graph.name, given=name is not None))
     graph, outcomes = run_passes(graph, LOSSLESS)
     graph, program, layout = laid_out(graph, goal, optimize)
     command = command_line(
-        info.file, goal.name, graph.name if name else None, optimize, ram, flash, calibration, float_io, preprocessing
+        info.file,
+        goal.name,
+        graph.name if name else None,
+        optimize,
+        ram,
+        flash,
+        calibration,
+        float_io,
+        preprocessing,
+        recipe,
     )
     command += shape_words(shapes)
     sources = {
@@ -122,10 +134,11 @@ def build(
     memory = measure(sources, program, layout, goal, optimize)
     check_budget(_budget(goal, ram, flash), memory.ram, memory.flash, program, layout)
     files = {**sources, f"{graph.name}.tgm": store.dumps(graph)}
-    made = report(program, layout, memory, goal, info, outcomes, files, command)
-    made["quantization"] = quantization.as_dict() if quantization else None
-    files["report.json"] = (json.dumps(made, indent=1, ensure_ascii=False) + "\n").encode()
-    return Build(graph.name, goal, graph, program, layout, files, made)
+    told = report(program, layout, memory, goal, info, outcomes, files, command)
+    told["quantization"] = made.quantization.as_dict() if made.quantization else None
+    told["compression"] = [line.as_dict() for line in made.bought]
+    files["report.json"] = (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode()
+    return Build(graph.name, goal, graph, program, layout, files, told)
 
 
 def laid_out(graph: Graph, target: Target, optimize: Optimize) -> tuple[Graph, Program, Plan]:
@@ -150,28 +163,6 @@ def _source(model: str | Path | Graph, shapes: Shapes | None = None) -> tuple[Gr
     return graph, ModelInfo(_encodable(path.name), frontends.format_of(data), hashlib.sha256(data).hexdigest())
 
 
-def _quantized(
-    graph: Graph, file: str, calibration: Source | None, preprocessing: Preprocessing | None
-) -> tuple[Graph, Report | None]:
-    """`graph` in int8, with the report of its quantization; as it is if it has been quantized before."""
-    if not is_float(graph) or is_given(graph):
-        if calibration is not None:
-            raise UsageError(f"{file} is quantized already, so that there is nothing to calibrate: drop --calibration")
-        return integers(graph), None
-    if calibration is None:
-        raise UsageError(
-            f"{file} is a float model: pass samples of its input with --calibration FILE (.npz, .npy or a folder, a "
-            "hundred will do), by which it is quantized to int8; '--calibration random' tries it without data"
-        )
-    made = _calibrated(graph, calibration, preprocessing, None)
-    return made.graph, made.report
-
-
-def integers(graph: Graph) -> Graph:
-    """`graph`, if it was quantized elsewhere, in int8; see `tinygen.quantize.given`."""
-    return from_given(graph) if is_given(graph) else graph
-
-
 def _calibrated(graph: Graph, calibration: Source, preprocessing: Preprocessing | None, limit: int | None) -> Quantized:
     ports = [(name, graph.types[name]) for name in graph.inputs]
     return quantize(graph, load_samples(calibration, ports, limit=limit, preprocessing=preprocessing))
@@ -191,43 +182,51 @@ def quantize_model(
     the model is quantized already, and what `load` raises.
     """
     graph, info = _source(model, shapes)
-    if not is_float(graph) or is_given(graph):
+    if not needs_quantization(graph):
         raise UsageError(f"{info.file} is quantized already: there is nothing to quantize")
     return _calibrated(graph, calibration, preprocessing, limit)
 
 
+def compress_model(
+    model: str | Path | Graph,
+    recipe: Recipe,
+    calibration: Source,
+    *,
+    target: str | Target = "cortex-m4",
+    optimize: Optimize = "balanced",
+    data: Source | None = None,
+    preprocessing: Preprocessing | None = None,
+    shapes: Shapes | None = None,
+    heard: Callable[[Bought], None] = lambda bought: None,
+) -> Shrunk:
+    """The int8 graph of a model after the techniques of `recipe`, and what each of them bought on `target`.
+
+    Arguments are those of `build`. Raises `UsageError` for a recipe without techniques.
+    """
+    goal = load_target(target) if isinstance(target, str) else target
+    graph, info = _source(model, shapes)
+    techniques = read_recipe(recipe)
+    if not techniques:
+        raise UsageError("the recipe has no technique: pass --recipe FILE, or techniques such as --share 16")
+    return shrink(graph, info.file, calibration, preprocessing, Compression(techniques, goal, optimize, data, heard))
+
+
 def save(graph: Graph, path: str | Path) -> Path:
-    """Write `graph` as a .tflite file, and return its path.
+    """Write `graph` as a .tflite file, or as a .tg file, which only `tinygen` reads; returns its path.
 
     Raises `UnsupportedError`, naming the node, for what TFLite cannot say.
     """
     file = Path(path)
-    if file.suffix != ".tflite":
-        raise UsageError(f"'{file}': expected a name that ends in .tflite, the format that is written")
-    write_files(file.parent, {file.name: tflite.dumps(graph)})
+    writers = {".tflite": tflite.dumps, ".tg": store.dumps}
+    if file.suffix not in writers:
+        raise UsageError(f"'{file}': expected a name that ends in {' or '.join(writers)}, the formats that are written")
+    write_files(file.parent, {file.name: writers[file.suffix](graph)})
     return file
 
 
 def _encodable(name: str) -> str:
     """A file name without the bytes that are no UTF-8, which Python holds as lone surrogates."""
     return name.encode(errors="replace").decode()
-
-
-def _renamed(graph: Graph, name: str) -> Graph:
-    return replace(graph, name=name)
-
-
-def symbol(name: str, given: bool) -> str:
-    """`name` as a C identifier: as it is if `given` by the user (who is told if it is none), else mended."""
-    if given:
-        if not _IDENTIFIER.fullmatch(name):
-            raise UsageError(f"--name {name}: expected a C identifier of at most 41 letters, digits and underscores")
-        if _HEADERS.fullmatch(name):
-            raise UsageError(f"--name {name}: {name}.h would hide another header; choose another name")
-        return name
-    mended = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40].rstrip("_")
-    good = _IDENTIFIER.fullmatch(mended) and not _HEADERS.fullmatch(mended)
-    return mended if good else f"model_{mended}"[:41].rstrip("_")
 
 
 def _budget(target: Target, ram: int | None, flash: int | None) -> Budget:
@@ -238,52 +237,6 @@ def _budget(target: Target, ram: int | None, flash: int | None) -> Budget:
         "--ram" if ram is not None else board,
         "--flash" if flash is not None else board,
     )
-
-
-def command_line(
-    file: str,
-    target: str,
-    name: str | None,
-    optimize: str,
-    ram: int | None,
-    flash: int | None,
-    calibration: Source | None = None,
-    float_io: bool = False,
-    preprocessing: Preprocessing | None = None,
-) -> str:
-    """The command that makes the same files again, without folders; samples out of Python are called SAMPLES."""
-    words = ["tinygen", "build", file, "--target", target]
-    options = {
-        "--name": name,
-        "--ram": ram,
-        "--flash": flash,
-        "--optimize": optimize if optimize != "balanced" else None,
-        "--calibration": Path(calibration).name if isinstance(calibration, str | Path) else "SAMPLES",
-    }
-    if calibration is None:
-        del options["--calibration"]
-    else:
-        options |= (preprocessing or Preprocessing()).options()
-    for option, value in options.items():
-        words += [] if value is None else [option, str(value)]
-    words += ["--float-io"] if float_io else []
-    return shlex.join(words)
-
-
-def shape_words(shapes: Shapes | None) -> str:
-    """The options that fix the shapes of inputs, each with a space in front."""
-    pairs = (f"{name}={','.join(map(str, shape))}" for name, shape in (shapes or {}).items())
-    return "".join(f" --shape {shlex.quote(pair)}" for pair in pairs)
-
-
-def provenance(command: str, info: ModelInfo, target: Target, program: Program, layout: Plan) -> list[str]:
-    """The lines at the top of the generated files: what made them, from what, for what. No date, no path."""
-    return [
-        command,
-        f"model:  {info.file}, SHA-256 {info.sha256}",
-        f"target: {target.name} ({target.core})",
-        f"RAM:    {layout.bytes} bytes of arena; constants: {program.constant_bytes} bytes; MACs: {program.macs}",
-    ]
 
 
 def inspect(model: str | Path) -> Inspection:

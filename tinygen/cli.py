@@ -14,8 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from tinygen import api, doctor, running
+from tinygen.commands.compression import compress_, compressed, tell
 from tinygen.commands.data import evaluate, quantize
 from tinygen.commands.terminal import ERR, OUT, json_option, preprocessed, print_quantization, shape_option
+from tinygen.compress.recipe import Recipe
 from tinygen.data.preprocessing import Preprocessing
 from tinygen.errors import TinygenError
 from tinygen.plan.budget import parse_bytes
@@ -43,6 +45,7 @@ def main() -> None:
     """Turn a trained neural network into C for a microcontroller, and prove that it computes the same bits."""
 
 
+main.add_command(compress_)
 main.add_command(evaluate)
 main.add_command(quantize)
 
@@ -70,6 +73,7 @@ def _bytes(option: str) -> Callable[[click.Context, click.Parameter, str | None]
 )
 @click.option("--calibration", help="Samples of a float model's input: .npz, .npy, a folder, or 'random'.")
 @click.option("--float-io", is_flag=True, help="Inputs and outputs in float32 instead of int8.")
+@compressed
 @shape_option
 @preprocessed
 @json_option
@@ -85,6 +89,8 @@ def build(
     float_io: bool,
     shapes: Mapping[str, tuple[int, ...]],
     preprocessing: Preprocessing,
+    recipe: Recipe | None,
+    data: str | None,
     as_json: bool,
 ) -> None:
     """Compile MODEL (.tflite or .onnx) to C. A float model is quantized to int8, for which it needs --calibration."""
@@ -100,6 +106,9 @@ def build(
             float_io=float_io,
             preprocessing=preprocessing,
             shapes=shapes,
+            recipe=recipe,
+            data=data,
+            heard=(lambda bought: None) if as_json else tell,
         )
         folder = made.write(out if out is not None else Path(made.name))
     if as_json:

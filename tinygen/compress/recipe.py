@@ -35,6 +35,8 @@ else:
 
 #: What leaves layers out.
 NONE = "none"
+#: A TOML file, the values of the main settings by technique, or the techniques themselves.
+Recipe = str | Path | Mapping[str, Any] | Sequence[Technique]
 
 
 @cache
@@ -50,6 +52,27 @@ def techniques() -> Mapping[str, Any]:
 def main_field(technique: Any) -> Field[Any] | None:
     """The field of a technique's class that a single value on the command line, and `layers` in a recipe, set."""
     return next((f for f in fields(technique) if f.metadata.get("main")), None)
+
+
+def read(recipe: Recipe | None) -> tuple[Technique, ...]:
+    """The techniques of a recipe, whatever form it has. Raises `UsageError` for what is none."""
+    if recipe is None:
+        return ()
+    if isinstance(recipe, str | Path):
+        return load(Path(recipe))
+    made = of_options(recipe) if isinstance(recipe, Mapping) else tuple(recipe)
+    check_order(made)
+    return made
+
+
+def words(recipe: Recipe | None) -> list[str]:
+    """The options of the command line that ask for `recipe`; one out of Python is called RECIPE."""
+    if recipe is None or isinstance(recipe, str | Path):
+        return [] if recipe is None else ["--recipe", Path(recipe).name]
+    if not isinstance(recipe, Mapping):
+        return ["--recipe", "RECIPE"] if recipe else []
+    pairs = [(f"--{name}", recipe[name]) for name in techniques() if recipe.get(name) not in (None, False)]
+    return [word for option, value in pairs for word in ([option] if value is True else [option, str(value)])]
 
 
 def load(path: Path) -> tuple[Technique, ...]:
@@ -68,15 +91,18 @@ def load(path: Path) -> tuple[Technique, ...]:
     return made
 
 
-def of_options(values: Mapping[str, str | bool | None]) -> tuple[Technique, ...]:
+def of_options(values: Mapping[str, Any]) -> tuple[Technique, ...]:
     """The techniques that options ask for, by name; in the order in which they make sense."""
+    for name in values:
+        if name not in techniques():
+            raise UsageError(f"recipe: expected techniques of {', '.join(techniques())}, got '{name}'")
     asked = [(name, value) for name in techniques() if (value := values.get(name)) not in (None, False)]
     return tuple(_technique(f"--{name}", {"name": name} | _main(name, value)) for name, value in asked)
 
 
 def _main(name: str, value: Any) -> dict[str, Any]:
     main = main_field(techniques()[name])
-    return {} if main is None or value is True else {main.name: _number(value)}
+    return {} if main is None or value is True else {main.name: _number(str(value))}
 
 
 def _number(text: str) -> Any:

@@ -54,7 +54,7 @@ class Bought:
     quality: Quality
 
     def as_dict(self) -> dict[str, Any]:
-        return {**vars(self), "quality": vars(self.quality)}
+        return {**vars(self), "done": list(self.done), "declined": list(self.declined), "quality": vars(self.quality)}
 
 
 def compress(

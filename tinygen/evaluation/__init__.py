@@ -18,9 +18,10 @@ from tinygen.errors import UsageError
 from tinygen.evaluation import metrics
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, Real, TensorType
-from tinygen.ops.limits import is_float, is_given
+from tinygen.ops.limits import is_float
 from tinygen.ops.numerics import clamp, round_half_away
 from tinygen.ops.quantize import LIMIT
+from tinygen.shrink import integers, needs_quantization
 from tinygen.target import Target, load_target
 from tinygen.verify.build_dir import read_build
 from tinygen.verify.host import run_host
@@ -99,7 +100,7 @@ def _integers(graph: Graph, calibration: Source | None, preprocessing: Preproces
     """The int8 form of `graph`; None for a float model without calibration data."""
     if calibration is not None:
         return api.quantize_model(graph, calibration, preprocessing=preprocessing).graph
-    return None if is_float(graph) and not is_given(graph) else api.integers(graph)
+    return None if needs_quantization(graph) else integers(graph)
 
 
 def _runs(

@@ -6,19 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinygen.errors import ModelError, UsageError
+from tinygen.errors import ModelError, TinygenError, UsageError
 from tinygen.frontends import tflite
+from tinygen.ir import store
 from tinygen.ir.graph import Graph
+from tinygen.ops import all_ops
 
 #: Larger than any model for a microcontroller.
 MAX_FILE_BYTES = 1 << 28
 
 
+#: Endings of graphs that tinygen wrote, and what zip archives, which they are, begin with.
+STORED, _ZIP = (".tg", ".tgm"), b"PK\x03\x04"
 #: What a file of another kind begins with, and what to do with it.
 _OTHERS = (
     (b"", "is empty: copy or export it again"),
     (b"\x89HDF", "is a Keras model in HDF5: convert it with tf.lite.TFLiteConverter to an int8 .tflite file"),
-    (b"PK\x03\x04", "is a zip archive: unpack it, or convert a .keras model to an int8 .tflite file"),
+    (_ZIP, "is a zip archive: unpack it, or convert a .keras model to an int8 .tflite file"),
     (b"version https://git-lfs", "is a Git LFS pointer, not the model itself: fetch the model with 'git lfs pull'"),
     (b"<", "is an HTML or XML text: download the model itself"),
 )
@@ -58,15 +62,15 @@ def load(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Gra
 
 
 def load_with_notes(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Loaded:
-    """The graph in the model file `path`, whatever its format: int8 from TFLite, float32 from ONNX.
+    """The graph in the model file `path`, whatever its format: TFLite, ONNX or tinygen's own.
 
     `shapes` fixes the dynamic dimensions of inputs, by name; a dynamic first dimension is 1 without it.
     """
     data = _model_bytes(path)
-    if tflite.is_tflite(data):
+    if not _is_onnx(path, data):
         if shapes:
-            raise UsageError(f"{path.name}: --shape is for ONNX models; the inputs of a TFLite model have their sizes")
-        return Loaded(tflite.read(path, data))
+            raise UsageError(f"{path.name}: --shape is for ONNX models; the inputs of others have their sizes")
+        return Loaded(_stored(path, data) if _is_stored(path, data) else tflite.read(path, data))
     # imported here: onnx takes half a second to import, which TFLite models need not wait for
     from tinygen.frontends import onnx
 
@@ -76,12 +80,16 @@ def load_with_notes(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = N
 
 def format_of(data: bytes) -> str:
     """The name of the format of a model file with content `data`."""
+    if data.startswith(_ZIP):
+        return "tinygen"
     return "tflite" if tflite.is_tflite(data) else "onnx"
 
 
 def operators(path: Path) -> list[str]:
     """The operators of a model file in order, supported or not, by the names of its format."""
     data = _model_bytes(path)
+    if _is_stored(path, data):
+        return [node.op for node in _stored(path, data).nodes]
     if tflite.is_tflite(data):
         return tflite.operators(path, data)
     from tinygen.frontends import onnx
@@ -90,12 +98,24 @@ def operators(path: Path) -> list[str]:
 
 
 def _model_bytes(path: Path) -> bytes:
-    """The content of a TFLite or ONNX file."""
+    """The content of a TFLite or ONNX file, or of one of tinygen's own."""
     data = read_bytes(path)
-    if tflite.is_tflite(data) or _is_onnx(path, data):
+    if tflite.is_tflite(data) or _is_onnx(path, data) or _is_stored(path, data):
         return data
     what = next((what for start, what in _OTHERS if data.startswith(start) and (start or not data)), _UNKNOWN)
     raise ModelError(f"{path.name}: the file {what}")
+
+
+def _is_stored(path: Path, data: bytes) -> bool:
+    """Whether the file is a graph that tinygen wrote."""
+    return path.suffix in STORED and data.startswith(_ZIP)
+
+
+def _stored(path: Path, data: bytes) -> Graph:
+    try:
+        return store.loads(data, {name: op.attrs for name, op in all_ops().items()})
+    except TinygenError as error:
+        raise type(error)(f"{path.name}: {error}") from error
 
 
 def _is_onnx(path: Path, data: bytes) -> bool:

@@ -1,0 +1,159 @@
+"""A model's graph → the int8 graph that is compiled: quantized by samples of its inputs, and compressed if asked."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tinygen.compress import Bought, Evidence, Technique, compress
+from tinygen.compress.base import Sample
+from tinygen.data.calibration import Source, load_labelled, load_samples
+from tinygen.data.preprocessing import Preprocessing
+from tinygen.errors import UsageError
+from tinygen.ir.graph import Graph
+from tinygen.ir.types import Array, Real
+from tinygen.ops.limits import is_float, is_given
+from tinygen.quantize import quantize
+from tinygen.quantize.given import from_given
+from tinygen.quantize.report import Report, inputs_of
+from tinygen.reference import run_real
+from tinygen.selection import Optimize
+from tinygen.target import Target
+
+#: One calibration sample of so many is held back to judge compression with, where there are at least `FEWEST`.
+HELD_BACK, FEWEST = 4, 8
+
+
+@dataclass(frozen=True)
+class Compression:
+    """What compression is asked for.
+
+    `target` and `optimize` are what costs are measured for, `data` holds samples (with labels) to judge with instead of
+    calibration samples, and `heard` gets a line for each technique as soon as it is known.
+    """
+
+    techniques: Sequence[Technique]
+    target: Target
+    optimize: Optimize = "balanced"
+    data: Source | None = None
+    heard: Callable[[Bought], None] = field(default=lambda bought: None)
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """An int8 graph, the report of its quantization if that was done here, and what each technique bought."""
+
+    graph: Graph
+    quantization: Report | None = None
+    bought: tuple[Bought, ...] = ()
+
+
+def integers(graph: Graph) -> Graph:
+    """`graph`, if it was quantized elsewhere, in int8; see `tinygen.quantize.given`."""
+    return from_given(graph) if is_given(graph) else graph
+
+
+def needs_quantization(graph: Graph) -> bool:
+    """Whether `graph` is a float model that nobody has quantized."""
+    return is_float(graph) and not is_given(graph)
+
+
+def shrink(
+    graph: Graph,
+    file: str,
+    calibration: Source | None,
+    preprocessing: Preprocessing | None = None,
+    compression: Compression | None = None,
+) -> Shrunk:
+    """The int8 form of `graph`, which was read from `file`.
+
+    Raises `UsageError` where samples are missing, or of no use.
+    """
+    if compression is not None and not compression.techniques:
+        compression = None
+    _check_samples(graph, file, calibration, compression)
+    if calibration is None:
+        return Shrunk(integers(graph))
+    ports = [(name, graph.types[name]) for name in graph.inputs]
+    samples: list[list[Array]] = load_samples(calibration, ports, preprocessing=preprocessing)
+    fitting, judging = _split(samples) if compression is not None else (samples, [])
+    made = quantize(graph, fitting) if needs_quantization(graph) else None
+    start = Shrunk(made.graph, made.report) if made else Shrunk(integers(graph))
+    if compression is None:
+        return start
+    evidence = _evidence(graph, start.graph, fitting, judging, compression.data, preprocessing)
+    small, bought = compress(
+        start.graph, compression.techniques, evidence, compression.target, compression.optimize, compression.heard
+    )
+    return Shrunk(small, start.quantization, bought)
+
+
+def _evidence(
+    graph: Graph,
+    made: Graph,
+    fitting: Sequence[Sequence[Array]],
+    judging: Sequence[Sequence[Array]],
+    data: Source | None,
+    preprocessing: Preprocessing | None,
+) -> Evidence:
+    """What techniques may learn from, for the int8 graph `made` of `graph`; `data` is judged by rather than samples."""
+    labels = None
+    if data is not None:
+        ports = [(name, graph.types[name]) for name in graph.inputs]
+        found = load_labelled(data, ports, preprocessing=preprocessing)
+        judging, labels = found.sets, _classes(found.labels)
+    fit, held_back = ([_as_inputs(made, sample) for sample in some] for some in (fitting, judging))
+    return Evidence(fit, held_back, labels, _truth(graph, judging) if needs_quantization(graph) else None)
+
+
+def _check_samples(graph: Graph, file: str, calibration: Source | None, compression: Compression | None) -> None:
+    if calibration is None and needs_quantization(graph):
+        raise UsageError(
+            f"{file} is a float model: pass samples of its input with --calibration FILE (.npz, .npy or a folder, a "
+            "hundred will do), by which it is quantized to int8; '--calibration random' tries it without data"
+        )
+    if calibration is None and compression is not None:
+        names = ", ".join(technique.name for technique in compression.techniques)
+        raise UsageError(
+            f"{names}: compression looks at what the layers of {file} compute: pass samples of its input with "
+            "--calibration FILE (.npz, .npy or a folder, a hundred will do)"
+        )
+    if calibration is not None and compression is None and not needs_quantization(graph):
+        raise UsageError(f"{file} is quantized already, so that there is nothing to calibrate: drop --calibration")
+
+
+def _split(samples: Sequence[list[Array]]) -> tuple[list[list[Array]], list[list[Array]]]:
+    """Samples to fit and samples to judge by; with few, all do both, and a warning says so."""
+    if len(samples) < FEWEST:
+        warnings.warn(
+            f"{len(samples)} calibration samples are too few to hold some back: what compression loses is judged on "
+            f"those that it was fitted to; pass at least {FEWEST}",
+            stacklevel=4,
+        )
+        return list(samples), list(samples)
+    held = range(HELD_BACK - 1, len(samples), HELD_BACK)
+    return [s for i, s in enumerate(samples) if i not in held], [samples[i] for i in held]
+
+
+def _as_inputs(graph: Graph, sample: Sequence[Array]) -> Sample:
+    """`sample` as the int8 `graph` takes it: integers as they are, real numbers quantized."""
+    real = inputs_of(graph, sample)
+    return [v if v.dtype == r.dtype else r for v, r in zip(sample, real, strict=True)]
+
+
+def _truth(graph: Graph, samples: Sequence[Sequence[Array]]) -> list[Real]:
+    """What float `graph` gives as its first output."""
+    return [run_real(graph, sample)[graph.outputs[0]] for sample in samples]
+
+
+def _classes(labels: Array | None) -> Array | None:
+    """Labels as class indices, from these or from one-hot rows; None where they are neither."""
+    if labels is None or (labels.ndim == 1 and labels.dtype.kind in "biu"):
+        return labels
+    flat = labels.reshape(len(labels), -1)
+    if flat.shape[1] > 1:
+        return np.asarray(flat.argmax(axis=1))
+    return flat[:, 0].astype(np.int64) if np.array_equal(flat, np.rint(flat)) else None
