@@ -22,6 +22,7 @@ ORDER = (
     "data",
     "ops",
     "reference",
+    "batch",
     "frontends passes",
     "export",
     "quantize",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tinygen.batch import run_real_samples
 from tinygen.compress import Bought, Evidence, Technique, compress
 from tinygen.compress.base import Sample
 from tinygen.data.calibration import Source, load_labelled, load_samples
@@ -19,7 +20,6 @@ from tinygen.ops.limits import is_float, is_given
 from tinygen.quantize import quantize
 from tinygen.quantize.given import from_given
 from tinygen.quantize.report import Report, inputs_of
-from tinygen.reference import run_real
 from tinygen.selection import Optimize
 from tinygen.target import Target
 
@@ -146,7 +146,7 @@ def _as_inputs(graph: Graph, sample: Sequence[Array]) -> Sample:
 
 def _truth(graph: Graph, samples: Sequence[Sequence[Array]]) -> list[Real]:
     """What float `graph` gives as its first output."""
-    return [run_real(graph, sample)[graph.outputs[0]] for sample in samples]
+    return [values[graph.outputs[0]] for values in run_real_samples(graph, samples)]
 
 
 def _classes(labels: Array | None) -> Array | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.batch import run_samples
 from tinygen.compress.base import Evidence, Sample, Technique, check_order, check_patterns
 from tinygen.emit.render import emit
 from tinygen.ir.graph import Graph
@@ -18,7 +19,6 @@ from tinygen.passes import LOSSLESS, run_passes
 from tinygen.passes.base import macs
 from tinygen.plan.arena import plan
 from tinygen.quantize.report import decibels
-from tinygen.reference import run
 from tinygen.selection import Optimize
 from tinygen.target import Target
 
@@ -101,7 +101,7 @@ def _costs(graph: Graph, target: Target, optimize: Optimize) -> tuple[int, int, 
 def _answers(graph: Graph, samples: Sequence[Sample]) -> list[Real]:
     """The first output of `graph` in real numbers, for each sample."""
     tensor = graph.types[graph.outputs[0]]
-    return [tensor.dequantize(run(graph, sample)[0]) for sample in samples]
+    return [tensor.dequantize(values[graph.outputs[0]]) for values in run_samples(graph, samples)]
 
 
 def _quality(original: Sequence[Real], now: Sequence[Real], labels: Array | None) -> Quality:
