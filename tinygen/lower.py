@@ -99,6 +99,7 @@ class _Lowering:
             name=node.name,
             op=node.op,
             kernel=kernel.template,
+            form=kernel.form,
             inputs=tuple(n for n in node.inputs if n),
             outputs=node.outputs,
             invocations=calls,

@@ -128,6 +128,7 @@ def _layer(index: int, step: Step, program: Program, plan: Plan) -> dict[str, An
         "name": step.name,
         "op": step.op,
         "kernel": step.kernel,
+        "form": step.form,
         "output_shape": outputs[0]["shape"],
         "macs": step.macs,
         "constant_bytes": step.constant_bytes,

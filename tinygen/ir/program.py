@@ -55,7 +55,7 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Step:
-    """One node as it runs: its kernel, its calls, and the buffers it touches.
+    """One node as it runs: its kernel, the form in which that stores weights, its calls, and the buffers it touches.
 
     `overlays` lists input buffers whose place the (only) output buffer may take.
     """
@@ -63,6 +63,7 @@ class Step:
     name: str
     op: str
     kernel: str
+    form: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     invocations: tuple[Invocation, ...]

@@ -22,6 +22,8 @@ PLAIN = "plain"
 #: How constant weights may lie in flash: name → what it is.
 FORMS = {
     PLAIN: "one byte for each weight",
+    "codebook": "indices into tables of at most 64 values",
+    "packed": "few bits: whole steps from a lowest value",
     "bitmap": "one bit for each weight, and the weights that are not zero",
     "gaps": "the weights that are not zero, each with four bits that tell how far it is from the one before",
     "n_of_m": "one or two weights of each four neighbouring inputs, each with two bits that tell which",

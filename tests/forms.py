@@ -1,0 +1,53 @@
+"""Weights that the storage forms hold, and models that store theirs so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from tinygen.ir.graph import Graph
+from tinygen.ir.types import Array
+from tinygen.ops.convolution import OPERANDS
+
+#: Weights as rows [output channels, weights of each], int8, drawn for a shape.
+Draw = Callable[[np.random.Generator, tuple[int, int]], Array]
+
+
+def _shared(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+    """Few values, those of a table for each group of channels."""
+    groups, levels = -(-shape[0] // int(rng.integers(1, shape[0] + 1))), int(rng.integers(1, 65))
+    tables = rng.integers(-128, 128, (groups, levels))
+    of_row = np.arange(shape[0]) * groups // shape[0]
+    return tables[of_row[:, None], rng.integers(0, levels, shape)].astype(np.int8)
+
+
+def _grid(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+    """Whole steps from a lowest value, for each channel or for all of them."""
+    levels = int(rng.choice([2, 3, 4, 5, 6, 8, 16, 32]))
+    channels = shape[0] if rng.integers(2) else 1
+    step = rng.integers(1, 255 // levels + 1, (channels, 1))
+    low = rng.integers(-128, 128 - step * (levels - 1))
+    return (low + step * rng.integers(0, levels, shape)).astype(np.int8)
+
+
+#: For each form, weights that it holds.
+DRAWS: dict[str, Draw] = {
+    "codebook": _shared,
+    "packed": _grid,
+}
+
+
+def stored(graph: Graph, form: str, rng: np.random.Generator) -> Graph:
+    """`graph` with weights that `form` holds in place of its constant ones, and with the wish to store them so."""
+    constants, storage = dict(graph.constants), {}
+    for node in graph.nodes:
+        where = OPERANDS.get(node.op)
+        if where is None or node.inputs[where.weights] not in constants:
+            continue
+        name = node.inputs[where.weights]
+        first = np.moveaxis(constants[name], where.channel, 0)
+        rows = DRAWS[form](rng, (len(first), first[0].size)).reshape(first.shape)
+        constants[name], storage[name] = np.moveaxis(rows, 0, where.channel), form
+    return replace(graph, constants=constants, storage=storage)

@@ -1,0 +1,68 @@
+"""Storage forms of weights: for each form and operator, the C computes what the reference and the plain kernel do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.convolutions import Spatial, output_quant, weight_scales
+from tests.forms import DRAWS, stored
+from tests.laws import assert_equal, draw_inputs, load, run_c
+from tests.operators import test_conv_2d, test_depthwise_conv_2d, test_fully_connected, test_transpose_conv
+from tests.strategies import FEW, quants
+from tinygen.kernels.base import FORMS, PLAIN
+from tinygen.lower import lower
+from tinygen.reference import run
+from tinygen.target import load_target
+
+HOST = load_target("host")
+
+
+@st.composite
+def pointwise(draw: st.DrawFn) -> bytes:
+    """A 1x1 convolution that visits every pixel once."""
+    depth, filters = draw(st.integers(1, 33)), draw(st.integers(1, 20))
+    source, scales = draw(quants()), draw(weight_scales(filters))
+    shape = (draw(st.integers(1, 2)), draw(st.integers(1, 4)), draw(st.integers(1, 4)), depth)
+    target = draw(output_quant(source[0], scales, depth))
+    return test_conv_2d.build(Spatial(shape, (1, 1)), 1, filters, draw(st.integers(0, 99)), source, scales, target)
+
+
+#: One file for each operator that has forms, and more for those with several kernels.
+FILES = st.tuples(
+    test_conv_2d.models(),
+    test_conv_2d.models(),
+    pointwise(),
+    test_depthwise_conv_2d.models(),
+    test_depthwise_conv_2d.models(),
+    test_fully_connected.models(),
+    test_fully_connected.models(),
+    test_transpose_conv.models(),
+)
+
+
+def test_every_form_is_tried() -> None:
+    assert {*DRAWS, PLAIN} == set(FORMS)
+
+
+@pytest.mark.parametrize("form", DRAWS)
+@FEW
+@given(files=FILES, seed=st.integers(0, 2**32))
+def test_laws(form: str, files: tuple[bytes, ...], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    graphs = [stored(load(data), form, rng) for data in files]
+    for graph in graphs:
+        wanted = set(graph.storage.values()) or {PLAIN}
+        assert {step.form for step in lower(graph, HOST).steps} == wanted, graph.nodes[0].op
+    plain = [replace(graph, storage={}) for graph in graphs]
+    sets = [draw_inputs(graph, seed) for graph in graphs]
+    answers = run_c([*graphs, *plain], [*sets, *sets])
+    for graph, inputs, stored_c, plain_c in zip(graphs, sets, answers, answers[len(graphs) :], strict=False):
+        for values, got, same in zip(inputs, stored_c, plain_c, strict=True):
+            expected = run(graph, values)
+            assert_equal(f"C of {graph.nodes[0].op}, {form}", got, expected)
+            assert_equal(f"C of {graph.nodes[0].op}, however chosen", same, expected)

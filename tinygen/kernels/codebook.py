@@ -1,0 +1,55 @@
+"""Weights that have few distinct values: indices into a table of them, one table for each group of output channels.
+
+Han et al., "Deep Compression" (2016), section 3; a table holds what values there are, and may be of any size up to 64.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygen.ir.types import Array
+from tinygen.kernels import indices
+from tinygen.kernels.stored import Fields, Form, unpacked
+
+#: The most values in one table: beyond, an index takes 7 bits.
+LEVELS = 64
+
+
+def pack(rows: Array) -> Fields | None:
+    """The fields of ``codebook_t`` with the number of tables that takes fewest bytes."""
+    present = np.zeros((len(rows), 256), bool)
+    np.put_along_axis(present, rows.astype(np.int64) + 128, True, axis=1)
+    best: tuple[int, int, Array] | None = None
+    for size in indices.group_sizes(len(rows)):
+        used = np.logical_or.reduceat(present, np.arange(0, len(rows), size))
+        levels = int(used.sum(axis=1).max())
+        total = indices.stream_bytes(levels, rows.size) + len(used) * levels
+        if levels <= LEVELS and (best is None or total < best[0]):
+            best = total, size, used
+    return _fields(rows, best[1], best[2]) if best else None
+
+
+def _fields(rows: Array, group: int, used: Array) -> Fields:
+    """The fields for a table for each `group` rows; `used` [groups, 256] says which values, from -128 on, they have."""
+    levels = int(used.sum(axis=1).max())
+    tables = np.zeros((len(used), levels), np.int8)
+    for table, values in zip(tables, used, strict=True):
+        table[: values.sum()] = np.flatnonzero(values) - 128
+    places = (np.cumsum(used, axis=1) - 1)[np.arange(len(rows)) // group]
+    numbers = np.take_along_axis(places, rows.astype(np.int64) + 128, axis=1)
+    stream = indices.pack(numbers.ravel(), levels)
+    return {
+        **{f"indices.{name}": value for name, value in stream.items()},
+        "tables": tables.ravel(),
+        "levels": levels,
+        "group": group,
+    }
+
+
+FORM = Form(
+    name="codebook",
+    pack=pack,
+    uses=("common/indices",),
+    code={"conv_2d": 400, "fully_connected": 400, "depthwise_conv_2d": 400, "transpose_conv": 400},
+)
+KERNELS = unpacked(FORM)

@@ -1,0 +1,124 @@
+"""Kernels for weights in a storage form: a decoder unpacks some filters into scratch memory for the plain kernel.
+
+A `Form` has a decoder in ``templates/kernels/common/<form>.c.j2``, which defines `<form>_t` (the fields that `pack`
+gives), `<form>_reader_t`, `<form>_open(stored, reader)` and `<form>_row(stored, reader, n, step, out)`: the n weights of
+the next output channel, to every `step`-th element of `out`. With that alone, `unpacked` makes a kernel of the form out
+of each plain kernel, by ``templates/kernels/<operator>/unpacked.j2``. A filter is unpacked once and then used for every
+pixel, so that the decoder's instructions are few beside the products', save where there are few pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.types import Array
+from tinygen.kernels import conv_2d, depthwise_conv_2d, fully_connected, transpose_conv
+from tinygen.kernels.base import Kernel, Launch
+from tinygen.ops import all_ops
+from tinygen.ops.base import Call
+from tinygen.ops.convolution import OPERANDS
+
+#: Fields of a C struct: arrays, and integers that say how to read them.
+Fields = Mapping[str, int | Array]
+#: The plain kernels whose weights can be unpacked.
+PLAIN_KERNELS = (
+    *conv_2d.KERNELS,
+    *depthwise_conv_2d.KERNELS,
+    *fully_connected.KERNELS,
+    *transpose_conv.KERNELS,
+)
+#: Bytes of scratch memory for unpacked filters; one filter may take more.
+SCRATCH = 1024
+
+
+@dataclass(frozen=True)
+class Form:
+    """A lossless way to store int8 weights, as rows [output channels, weights of each].
+
+    - `pack(rows)`: the fields of the C struct `<name>_t`; None where the rows cannot be stored so.
+    - `uses`: templates that the decoder needs; its own is added.
+    - `code`: bytes of machine code that a kernel of the form has beyond the plain one, by C function; roughly.
+    - `unpacking`: instructions for each weight that is unpacked, roughly.
+    - `asked`: as in `Kernel`.
+    """
+
+    name: str
+    pack: Callable[[Array], Fields | None]
+    code: Mapping[str, int]
+    uses: tuple[str, ...] = ()
+    unpacking: float = 8.0
+    asked: bool = False
+
+    def of(self, call: Call[Any]) -> Fields | None:
+        """The packed weights of `call`."""
+        rows = rows_of(call)
+        return _packed(self.pack, rows.tobytes(), rows.shape)
+
+
+@lru_cache(maxsize=256)
+def _packed(pack: Callable[[Array], Fields | None], data: bytes, shape: tuple[int, int]) -> Fields | None:
+    """What `pack` makes of these weights: the same ones are asked for again and again while kernels are chosen."""
+    return pack(np.frombuffer(data, np.int8).reshape(shape))
+
+
+def rows_of(call: Call[Any]) -> Array:
+    """The constant weights of a convolution-like operator, int8 [output channels, weights of each]."""
+    where = OPERANDS[call.op]
+    weights = np.moveaxis(call.constant(where.weights), where.channel, 0)
+    return np.ascontiguousarray(weights.reshape(len(weights), -1))
+
+
+def unpacked(form: Form) -> tuple[Kernel, ...]:
+    """A kernel of `form` for each plain one."""
+    return tuple(_kernel(plain, form) for plain in PLAIN_KERNELS)
+
+
+def _kernel(plain: Kernel, form: Form) -> Kernel:
+    operator = plain.template.partition("/")[0]
+
+    def accepts(call: Call[Any]) -> bool:
+        return plain.accepts(call) and form.of(call) is not None
+
+    def launch(call: Call[Any]) -> Sequence[Launch]:
+        (one,) = plain.launch(call)
+        stored, rows = form.of(call), rows_of(call)
+        assert stored is not None, "only what is accepted is launched"
+        at_once, count = _at_once(plain.function, one.params, rows)
+        params = {f"plain.{name}": value for name, value in one.params.items() if name != "weights"}
+        params |= {f"stored.{name}": value for name, value in stored.items()}
+        return (replace(one, params={**params, **at_once}, scratch=count * rows.shape[1]),)
+
+    def speed(call: Call[Any]) -> float:
+        products = plain.speed(call) if callable(plain.speed) else plain.speed
+        return products + form.unpacking * rows_of(call).size / max(1, all_ops()[call.op].macs(call))
+
+    return replace(
+        plain,
+        template=f"{operator}/{form.name}",
+        function=f"{plain.function}_{form.name}",
+        launch=launch,
+        accepts=accepts,
+        uses=tuple(dict.fromkeys((*plain.uses, *form.uses, f"common/{form.name}", plain.template))),
+        speed=speed,
+        form=form.name,
+        code=form.code[plain.function],
+        asked=form.asked,
+    )
+
+
+def _at_once(function: str, params: Mapping[str, Any], rows: Array) -> tuple[dict[str, int], int]:
+    """The parameters that say how many rows the C `function` unpacks at a time, and that number."""
+    channels, size = rows.shape
+    if function == "depthwise_conv_2d":
+        return {}, channels
+    count = max(1, min(SCRATCH // size, channels))
+    if function == "conv_2d":
+        filters = min(params["filters"], count)
+        groups = min(params["groups"], count // params["filters"]) or 1
+        return {"groups": groups, "filters": filters}, groups * filters
+    return {"units" if function == "fully_connected" else "filters": count}, count
