@@ -74,7 +74,7 @@ static DENSE_INLINE int32_t dense_dot(const int8_t *x, const int8_t *w, int32_t 
 typedef struct {
     int32_t rows, depth, units;
     int32_t weights_zero_point;
-    const int8_t *weights; /* [units][depth] */
+    const int8_t *weights; /* [units][depth]; none where they are unpacked first */
     int32_t output_offset, low, high;
     int32_t channel_step;       /* 1: a multiplier and a shift for each channel; 0: one for all */
     const int32_t *bias;        /* [units] */
@@ -82,7 +82,8 @@ typedef struct {
     const int8_t *shifts;       /* as multipliers */
 } dense_fully_connected_t;
 
-static DENSE_INLINE void dense_fully_connected(const dense_fully_connected_t *k, const int8_t *input, int8_t *output)
+/* The outputs first up to end, whose weights begin at w. */
+static DENSE_INLINE void dense_fully_connected_units(const dense_fully_connected_t *k, const int8_t *w, int32_t first, int32_t end, const int8_t *input, int8_t *output)
 {
     for (int32_t row = 0; row < k->rows; row++) {
         int32_t offset = 0;
@@ -91,14 +92,19 @@ static DENSE_INLINE void dense_fully_connected(const dense_fully_connected_t *k,
                 offset -= input[i] * k->weights_zero_point;
             }
         }
-        for (int32_t c = 0; c < k->units; c++) {
-            const int32_t sum = k->bias[c] + offset + dense_dot(input, k->weights + c * k->depth, k->depth);
+        for (int32_t c = first; c < end; c++) {
+            const int32_t sum = k->bias[c] + offset + dense_dot(input, w + (c - first) * k->depth, k->depth);
             output[c] = (int8_t)dense_clamp(
     dense_requantize(sum, k->multipliers[c * k->channel_step], k->shifts[c * k->channel_step]) + k->output_offset, k->low, k->high);
         }
         input += k->depth;
         output += k->units;
     }
+}
+
+static DENSE_INLINE void dense_fully_connected(const dense_fully_connected_t *k, const int8_t *input, int8_t *output)
+{
+    dense_fully_connected_units(k, k->weights, 0, k->units, input, output);
 }
 
 /* Parameters of each call. */

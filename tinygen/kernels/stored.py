@@ -1,10 +1,10 @@
 """Kernels for weights in a storage form: a decoder unpacks some filters into scratch memory for the plain kernel.
 
 A `Form` has a decoder in ``templates/kernels/common/<form>.c.j2``, which defines `<form>_t` (the fields that `pack`
-gives), `<form>_reader_t`, `<form>_open(stored, reader)` and `<form>_row(stored, reader, n, step, out)`: the n weights of
-the next output channel, to every `step`-th element of `out`. With that alone, `unpacked` makes a kernel of the form out
-of each plain kernel, by ``templates/kernels/<operator>/unpacked.j2``. A filter is unpacked once and then used for every
-pixel, so that the decoder's instructions are few beside the products', save where there are few pixels.
+gives), `<form>_reader_t`, `<form>_open(stored, reader)` and `<form>_row(stored, reader, n, step, out)`: the n weights
+of the next output channel, to every `step`-th element of `out`. With that alone, `unpacked` makes a kernel of the form
+out of each plain kernel, by ``templates/kernels/<operator>/unpacked.j2``. A filter is unpacked once and then used for
+every pixel, so that the decoder's instructions are few beside the products', save where there are few pixels.
 """
 
 from __future__ import annotations
