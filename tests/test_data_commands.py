@@ -10,7 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.small_models import dense_layers, float_add
+from tinygen import api
 from tinygen.cli import main
+from tinygen.reference import run
 
 
 def tinygen(*words: str | Path, code: int = 0) -> Result:
@@ -58,6 +60,23 @@ def test_quantize_writes_a_model_for_others(folder: Path) -> None:
     assert json.loads(found.stdout)["scores"]["reference"] > 0.9
 
 
+@pytest.mark.parametrize("ending", ["onnx", "tflite"])
+def test_quantized_models_are_converted(ending: str, folder: Path) -> None:
+    """From TFLite to ONNX and from ONNX to TFLite, with the same integers and no calibration."""
+    first, second = folder / "first.onnx", folder / f"second.{ending}"
+    assert tinygen("quantize", folder / "int8.tflite", "-o", first).stdout == f"wrote {first}\n"
+    assert json.loads(tinygen("quantize", first, "-o", second, "--json").stdout) is None
+    original, made = (api.integers(api.load(folder / name)) for name in ("int8.tflite", second.name))
+    values = np.load(folder / "int8.npz")["x"][:1]
+    assert np.array_equal(run(original, [values])[0], run(made, [values])[0])
+
+
+def test_a_float_model_becomes_onnx(folder: Path) -> None:
+    out = folder / "small.onnx"
+    tinygen("quantize", folder / "float.tflite", "--calibration", folder / "float.npz", "-o", out)
+    assert tinygen("build", out, "--target", "host", "--out", folder / "built").exit_code == 0
+
+
 def test_random_calibration_is_warned_about(folder: Path) -> None:
     out = folder / "small.tflite"
     done = tinygen("quantize", folder / "float.tflite", "--calibration", "random", "-o", out)
@@ -79,8 +98,9 @@ def test_build_says_how_calibration_data_was_preprocessed(folder: Path) -> None:
             ["evaluate", "int8.tflite", "--data", "int8.npz", "--mean", "a"],
             "--mean a: expected a number, or one for each",
         ),
-        (["quantize", "int8.tflite", "--calibration", "int8.npz", "-o", "o.tflite"], "there is nothing to quantize"),
-        (["quantize", "float.tflite", "--calibration", "float.npz", "-o", "o.onnx"], "a name that ends in .tflite"),
+        (["quantize", "int8.tflite", "--calibration", "int8.npz", "-o", "o.tflite"], "drop --calibration"),
+        (["quantize", "float.tflite", "-o", "o.tflite"], "pass samples of its input with --calibration"),
+        (["quantize", "float.tflite", "--calibration", "float.npz", "-o", "o.h5"], "ends in .tflite or .onnx"),
         (
             ["quantize", "float.tflite", "--calibration", "int8.npz", "-o", "o.tflite"],
             "expected samples like float32[1,4]",

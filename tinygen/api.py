@@ -211,16 +211,51 @@ def compress_model(
     return shrink(graph, info.file, calibration, preprocessing, Compression(techniques, goal, optimize, data, heard))
 
 
-def save(graph: Graph, path: str | Path) -> Path:
-    """Write `graph` as a .tflite file, or as a .tg file, which only `tinygen` reads; returns its path.
+def integer_model(
+    model: str | Path | Graph,
+    calibration: Source | None = None,
+    *,
+    preprocessing: Preprocessing | None = None,
+    limit: int | None = None,
+    shapes: Shapes | None = None,
+) -> Shrunk:
+    """The int8 graph of any model: a float one is quantized as by `quantize_model`, others have their own integers.
 
-    Raises `UnsupportedError`, naming the node, for what TFLite cannot say.
+    Raises `UsageError` for a float model without `calibration`, and for another model with it.
     """
+    graph, info = _source(model, shapes)
+    if calibration is None or not needs_quantization(graph):
+        return shrink(graph, info.file, calibration)
+    made = _calibrated(graph, calibration, preprocessing, limit)
+    return Shrunk(made.graph, made.report)
+
+
+def _as_onnx(graph: Graph) -> bytes:
+    from tinygen.export import onnx  # here: onnx takes half a second to import
+
+    return onnx.dumps(graph)
+
+
+_WRITERS: Mapping[str, Callable[[Graph], bytes]] = {".tflite": tflite.dumps, ".onnx": _as_onnx, ".tg": store.dumps}
+
+
+def check_writable(path: str | Path) -> Path:
+    """`path`, if its ending says a format that `save` writes; raises `UsageError` if not."""
     file = Path(path)
-    writers = {".tflite": tflite.dumps, ".tg": store.dumps}
-    if file.suffix not in writers:
-        raise UsageError(f"'{file}': expected a name that ends in {' or '.join(writers)}, the formats that are written")
-    write_files(file.parent, {file.name: writers[file.suffix](graph)})
+    if file.suffix not in _WRITERS:
+        raise UsageError(
+            f"'{file}': expected a name that ends in {' or '.join(_WRITERS)}, the formats that are written"
+        )
+    return file
+
+
+def save(graph: Graph, path: str | Path) -> Path:
+    """Write int8 `graph` as a .tflite, an .onnx or a .tg file (which only `tinygen` reads); returns its path.
+
+    Raises `UnsupportedError`, naming the node, for what the format cannot say.
+    """
+    file = check_writable(path)
+    write_files(file.parent, {file.name: _WRITERS[file.suffix](graph)})
     return file
 
 

@@ -48,19 +48,24 @@ def evaluate(model: Path, data: str, as_json: bool, **options: Any) -> None:
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--calibration", required=True, help=_CALIBRATION)
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .tflite file to write.")
+@click.option("--calibration", help=_CALIBRATION)
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .tflite or .onnx file to write.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N samples.")
 @shape_option
 @preprocessed
 @json_option
-def quantize(model: Path, calibration: str, out: Path, as_json: bool, **options: Any) -> None:
-    """Quantize the float MODEL to int8 and write it as a .tflite file, to use elsewhere."""
+def quantize(model: Path, calibration: str | None, out: Path, as_json: bool, **options: Any) -> None:
+    """Write MODEL in int8 as a .tflite or .onnx file (QDQ), to use elsewhere.
+
+    A float model is quantized, for which it needs --calibration; one that is quantized already keeps its integers.
+    """
+    api.check_writable(out)
     with ERR.status(Text(f"quantizing {model.name}")):
-        made = api.quantize_model(model, calibration, **options)
+        made = api.integer_model(model, calibration, **options)
         api.save(made.graph, out)
+    found = made.quantization.as_dict() if made.quantization else None
     if as_json:
-        click.echo(json.dumps(made.report.as_dict(), indent=1))
+        click.echo(json.dumps(found, indent=1))
         return
-    print_quantization(made.report.as_dict())
+    print_quantization(found)
     OUT.print(f"wrote {out}")

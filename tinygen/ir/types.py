@@ -95,7 +95,11 @@ class Quant:
 
 @dataclass(frozen=True)
 class TensorType:
-    """Shape (NHWC where spatial), element type and quantization (None: the integers or floats mean themselves)."""
+    """Shape (NHWC where spatial), element type and quantization (None: the integers or floats mean themselves).
+
+    A float32 constant out of a quantized model may have a quantization: its values are real numbers, multiples of those
+    scales, and it says which integers they were.
+    """
 
     shape: tuple[int, ...]
     dtype: DType
@@ -119,7 +123,7 @@ class TensorType:
     def dequantize(self, values: Array) -> Real:
         """The real numbers (float64, same shape) that `values` stand for."""
         wide = values.astype(np.float64)
-        if self.quant is None:
+        if self.quant is None or self.dtype is DType.FLOAT32:
             return wide
         scale = self.quant.along(values.ndim, self.quant.scales)
         zero = self.quant.along(values.ndim, self.quant.zero_points)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tinygen.errors import UnsupportedError
 from tinygen.ir.graph import Graph
+from tinygen.ir.types import DType
 from tinygen.ops import call_of, check_float_node, check_node, op_of
 from tinygen.ops.quantize import Given
 from tinygen.ops.supposed import is_float as is_float_node
@@ -25,7 +26,7 @@ def check_graph(graph: Graph) -> None:
 
 def is_float(graph: Graph) -> bool:
     """Whether `graph` is a float model, which has to be quantized first: nothing is, and it computes in float32."""
-    if any(t.quant is not None for t in graph.types.values()):
+    if any(t.quant is not None and t.dtype is not DType.FLOAT32 for t in graph.types.values()):
         return False
     return any(n.op not in FLOAT_IN_C and is_float_node(call_of(graph, n)) for n in graph.nodes)
 

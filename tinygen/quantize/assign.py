@@ -18,6 +18,8 @@ from tinygen.quantize.ranges import quant_of, symmetric_scales
 
 #: Largest bias, in steps: half of int32's range is left for the sum of products.
 MAX_BIAS = 2**29
+#: How far from a whole number of steps a constant may lie that was one before it was stored in float32.
+EXACT = 1e-3
 
 
 #: The scales of weights: (weights, axis of output channels, smallest scales) → one for each channel.
@@ -32,6 +34,7 @@ class _Assigned:
     constants: dict[str, Array]
     taken: set[str] = field(default_factory=set)
     scales: ScalesOf = symmetric_scales
+    stored: bool = False
 
     def add(self, name: str, value: Array, quant: Quant | None) -> str:
         """A constant under `name`, or one like it where the name is taken; returns the name."""
@@ -42,18 +45,20 @@ class _Assigned:
         return name
 
 
-def assign(groups: Groups, quants: Mapping[str, Quant], scales: ScalesOf = symmetric_scales) -> Graph:
+def assign(
+    groups: Groups, quants: Mapping[str, Quant], scales: ScalesOf = symmetric_scales, stored: bool = False
+) -> Graph:
     """The int8 graph of a grouped float graph; `quants` has the scale and zero point of each group.
 
     Weights have one symmetric scale for each output channel, which `scales` gives, biases are int32; integer tensors
-    stay as they are.
+    stay as they are. `stored`: constants that say what integers they were become these.
     """
     graph = groups.graph
     types = dict(graph.types)
     for name in set(groups.of) - set(graph.constants):
         types[name] = replace(types[name], dtype=DType.INT8, quant=quants[groups.of[name]])
     constants = {n: v for n, v in graph.constants.items() if n not in groups.of}
-    made = _Assigned(types, constants, set(types) - (set(groups.of) & set(graph.constants)), scales)
+    made = _Assigned(types, constants, set(types) - (set(groups.of) & set(graph.constants)), scales, stored)
     for name in graph.outputs:
         if name in graph.constants and name in groups.of:
             _constant(groups, name, quants, made)
@@ -75,7 +80,8 @@ def _node(groups: Groups, node: Node, quants: Mapping[str, Quant], made: _Assign
 def _constant(groups: Groups, name: str, quants: Mapping[str, Quant], made: _Assigned) -> str:
     """A float constant in int8, in its group's scale or one of its own; the name it gets."""
     value = groups.graph.constants[name].astype(np.float64)
-    quant = quants.get(groups.of[name]) or quant_of(float(value.min()), float(value.max()))
+    quant = quants.get(groups.of[name]) or (_stored(groups, name, value) if made.stored else None)
+    quant = quant if quant is not None and quant.axis is None else quant_of(float(value.min()), float(value.max()))
     return made.add(name, steps(value, quant.scale, DType.INT8, quant.zero_point), quant)
 
 
@@ -87,13 +93,28 @@ def _layer(groups: Groups, node: Node, rule: QuantRule, quants: Mapping[str, Qua
     bias = inputs[rule.bias] if len(inputs) > rule.bias else ""
     source = quants[groups.of[inputs[OPERANDS[node.op].input]]].scale
     values = constants[bias].astype(np.float64).ravel() if bias else np.zeros(weights.shape[rule.channel])
-    scales = made.scales(weights, rule.channel, np.abs(values) / (source * MAX_BIAS))
-    quant = Quant(tuple(scales.tolist()), (0,) * len(scales), rule.channel)
+    quant = _stored(groups, inputs[rule.weights], weights, symmetric=True) if made.stored else None
+    if quant is None:
+        scales = made.scales(weights, rule.channel, np.abs(values) / (source * MAX_BIAS))
+        quant = Quant(tuple(scales.tolist()), (0,) * len(scales), rule.channel)
     along = quant.along(weights.ndim, quant.scales)
-    inputs[rule.weights] = made.add(inputs[rule.weights], steps(weights, along, DType.INT8, symmetric=True), quant)
+    inputs[rule.weights] = made.add(inputs[rule.weights], steps(weights, along, DType.INT8), quant)
     if bias:
+        scales = np.asarray(quant.scales)
         inputs[rule.bias] = made.add(bias, steps(values, source * scales, DType.INT32), bias_quant(source, scales))
     return inputs
+
+
+def _stored(groups: Groups, name: str, values: Real, symmetric: bool = False) -> Quant | None:
+    """The quantization that constant `name` says it had, if its values are int8 in it; `symmetric`: around 0."""
+    quant = groups.graph.types[name].quant
+    if quant is None:
+        return None
+    quant = replace(quant, zero_points=(0,) * len(quant.scales)) if symmetric else quant
+    scale, zero = quant.along(values.ndim, quant.scales), quant.along(values.ndim, quant.zero_points)
+    whole = np.rint(values / scale)
+    exact = np.all(np.abs(values / scale - whole) < EXACT) and np.all((whole + zero >= -128) & (whole + zero <= 127))
+    return quant if exact else None
 
 
 def bias_quant(source: float, scales: Real) -> Quant:
@@ -102,11 +123,9 @@ def bias_quant(source: float, scales: Real) -> Quant:
     return Quant(products, (0,) * len(products), 0 if len(products) > 1 else None)
 
 
-def steps(values: Array, scale: Array | float, dtype: DType, zero: int = 0, symmetric: bool = False) -> Array:
-    """`values` in steps of `scale` around `zero`, rounded and clipped; `symmetric` leaves out the smallest."""
-    low, high = dtype.limits
-    rounded = np.rint(values / np.asarray(scale)) + zero
-    return np.asarray(np.clip(rounded, low + 1 if symmetric else low, high), dtype.numpy)
+def steps(values: Array, scale: Array | float, dtype: DType, zero: int = 0) -> Array:
+    """`values` in steps of `scale` around `zero`, rounded and clipped."""
+    return np.asarray(np.clip(np.rint(values / np.asarray(scale)) + zero, *dtype.limits), dtype.numpy)
 
 
 def with_float_ports(graph: Graph) -> Graph:

@@ -13,15 +13,13 @@ from tinygen.ops.limits import check_graph
 from tinygen.ops.quantize import Given
 from tinygen.passes.base import random_inputs
 from tinygen.passes.remove_identities import RemoveIdentities
-from tinygen.quantize.assign import assign
+from tinygen.quantize.assign import EXACT, assign
 from tinygen.quantize.groups import Groups, group
 from tinygen.quantize.prepare import prepare
 from tinygen.quantize.ranges import symmetric_scales
 
 #: What these cut off need not be represented in front of them either.
 _CLAMPS = frozenset({"RELU", "RELU6", "RELU_N1_TO_1"})
-#: How far from a whole number of steps a weight may lie that was one before it was stored in float32.
-EXACT = 1e-3
 #: So many weights of a channel are looked at before all of them are.
 FIRST = 64
 
@@ -33,7 +31,7 @@ def from_given(graph: Graph) -> Graph:
     `UnsupportedError` for a tensor that has none.
     """
     groups = group(prepare(graph, random_inputs(graph, 0)))
-    made = assign(groups, _quants(groups), stored_scales)
+    made = assign(groups, _quants(groups), stored_scales, stored=True)
     nodes = [replace(n, attrs=Attrs()) if isinstance(n.attrs, Given) else n for n in made.nodes]
     integers = RemoveIdentities().run(replace(made, nodes=tuple(nodes))).graph
     check_graph(integers)

@@ -13,6 +13,7 @@ import numpy as np
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import DType, TensorType
 from tinygen.ops import Activation
+from tinygen.ops.quantize import Given
 from tinygen.ops.reduction import ReducerAttrs
 from tinygen.passes.base import Keeps, Result, label
 from tinygen.passes.rewrite import fresh
@@ -45,5 +46,15 @@ def _is_global(graph: Graph, node: Node) -> bool:
     attrs: Any = node.attrs
     if node.op != "AVERAGE_POOL_2D" or attrs.activation is not Activation.NONE or any(attrs.padding):
         return False
+    if _keeps_scale(graph, node):
+        return False
     source, target = graph.types[node.inputs[0]], graph.types[node.outputs[0]]
     return bool(source.shape[1:3] == attrs.window and target.shape[1:3] == (1, 1))
+
+
+def _keeps_scale(graph: Graph, node: Node) -> bool:
+    """Whether the model says that what is pooled, and the pool, have one scale: then the pool loses nothing."""
+    producer, readers = graph.producer(node.inputs[0]), graph.consumers(node.outputs[0])
+    if producer is None or not isinstance(producer.attrs, Given) or len(readers) != 1:
+        return False
+    return readers[0].attrs == producer.attrs

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,14 @@ class Builder:
         """A constant of float32."""
         return self.constant(np.asarray(values, np.float32))
 
+    def stored_as(self, tensor: str, source: str, axis: int = 0) -> str:
+        """`tensor`, a constant made of `source`, which says now by which integers that was stored, along `axis`."""
+        quant = self.types[source].quant
+        if quant is not None and (len(quant.scales) == 1 or len(quant.scales) == self.shape(tensor)[axis]):
+            stored = replace(quant, axis=axis if len(quant.scales) > 1 else None)
+            self.types[tensor] = replace(self.types[tensor], quant=stored)
+        return tensor
+
     def shape(self, tensor: str) -> tuple[int, ...]:
         return self.types[tensor].shape
 
@@ -105,7 +114,7 @@ class Builder:
         if name in self.known and name not in self._constants:
             value = self.known[name].astype(_dtype(self.known[name]).numpy)
             self._constants[name] = value
-            self.types[name] = TensorType(value.shape, DType.of(value))
+            self.types[name] = TensorType(value.shape, DType.of(value), self.types[name].quant)
 
     def transpose(self, x: str, order: Sequence[int]) -> str:
         if list(order) == list(range(len(order))):

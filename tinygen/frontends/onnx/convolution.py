@@ -26,7 +26,9 @@ def weights_of(b: Builder, node: OnnxNode, rank: int) -> Array:
 
 
 def bias_of(b: Builder, node: OnnxNode) -> list[str]:
-    return [b.floats(b.known[node.input(2)].reshape(-1))] if node.has(2) else []
+    if not node.has(2):
+        return []
+    return [b.stored_as(b.floats(b.known[node.input(2)].reshape(-1)), node.input(2))]
 
 
 @handles("Conv")
@@ -45,6 +47,7 @@ def conv(b: Builder, node: OnnxNode) -> str:
     depthwise = groups == channels > 1
     order = (1, 2, 3, 0) if depthwise else (0, 2, 3, 1)
     constant = b.constant(np.ascontiguousarray(weights.transpose(order)), "weights")
+    b.stored_as(constant, node.input(1), 3 if depthwise else 0)
     op = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
     return from_nhwc(b, b.emit(op, [image, constant, *bias_of(b, node)], attrs), rank)
 
@@ -66,6 +69,7 @@ def conv_transpose(b: Builder, node: OnnxNode) -> str:
     attrs = TransposeConvAttrs(stride, (top, 0, left, 0))
     target = b.integers((batch, *shape, weights.shape[1]))
     constant = b.constant(np.ascontiguousarray(weights.transpose(1, 2, 3, 0)), "weights")
+    b.stored_as(constant, node.input(1))
     result = b.emit("TRANSPOSE_CONV", [target, constant, image, *bias_of(b, node)], attrs, (batch, *shape, 1))
     return from_nhwc(b, result, rank)
 

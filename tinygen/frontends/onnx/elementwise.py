@@ -94,6 +94,8 @@ def power(b: Builder, node: OnnxNode) -> str:
     x = node.input(0)
     if value == 1:
         return x
+    if value == -0.5:
+        return b.emit("RSQRT", [x])
     if value in (0.5, 2.0):
         return b.emit("SQRT", [x]) if value == 0.5 else b.emit("MUL", [x, x])
     return b.emit("POW", [x, b.floats(value)])

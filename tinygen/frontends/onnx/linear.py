@@ -30,6 +30,8 @@ def gemm(b: Builder, node: OnnxNode) -> str:
     units = matrix.shape[0]
     bias = _as_bias(b, addend, units) if addend else None
     weights = b.constant(np.asarray(matrix * np.float32(alpha), np.float32), "weights")
+    if alpha == 1:
+        b.stored_as(weights, right)
     result = dense(b, left, weights, bias)
     return combine(b, "ADD", result, addend) if addend and bias is None else result
 
@@ -50,7 +52,7 @@ def _as_bias(b: Builder, addend: str, units: int) -> str | None:
     value = b.known[addend]
     if value.ndim == 2 and value.shape[0] != 1:
         return None
-    return b.floats(np.broadcast_to(value.reshape(-1), (units,)))
+    return b.stored_as(b.floats(np.broadcast_to(value.reshape(-1), (units,))), addend)
 
 
 def dense(b: Builder, x: str, weights: str, bias: str | None = None) -> str:
@@ -82,7 +84,8 @@ def matmul(b: Builder, node: OnnxNode) -> str:
 
 def _product(b: Builder, left: str, right: str) -> str:
     if right in b.known and b.rank(right) == 2:
-        return dense(b, left, b.constant(np.ascontiguousarray(b.known[right].T), "weights"))
+        weights = b.constant(np.ascontiguousarray(b.known[right].T), "weights")
+        return dense(b, left, b.stored_as(weights, right))
     rank = max(b.rank(left), b.rank(right))
     if b.shape(left)[-1] != b.shape(right)[-2]:
         raise ValueError(f"matrices {list(b.shape(left))} and {list(b.shape(right))} do not fit")

@@ -16,7 +16,7 @@ import numpy as np
 from tinygen.frontends.onnx.build import Builder
 from tinygen.frontends.onnx.node import OnnxNode
 from tinygen.frontends.onnx.registry import handlers, handles
-from tinygen.ir.types import Array
+from tinygen.ir.types import Array, Quant
 from tinygen.ops.quantize import Given
 
 
@@ -60,9 +60,20 @@ def real(b: Builder, node: OnnxNode, index: int, axis: int = 0) -> str:
         return name
     value, scale = b.known[name], constant(b, node, index + 1)
     zero = constant(b, node, index + 2) if node.has(index + 2) else np.zeros(1, value.dtype)
-    shape = [-1 if i == axis % value.ndim else 1 for i in range(value.ndim)]
+    axis = axis % value.ndim if value.ndim else 0
+    shape = [-1 if i == axis else 1 for i in range(value.ndim)]
     scale, zero = (v.reshape(shape) if v.size > 1 else v.reshape(()) for v in (scale, zero))
-    return b.floats((value.astype(np.float64) - zero) * scale.astype(np.float64))
+    result = b.floats((value.astype(np.float64) - zero) * scale.astype(np.float64))
+    b.types[result] = replace(b.types[result], quant=_stored(scale, zero, axis))
+    return result
+
+
+def _stored(scale: Array, zero: Array, axis: int) -> Quant:
+    """How a constant was quantized, zero points in int8."""
+    shift = 128 if zero.dtype == np.uint8 else 0
+    scales = tuple(float(np.float32(s)) for s in scale.ravel())
+    zeros = tuple(int(z) - shift for z in np.broadcast_to(zero.ravel(), (len(scales),)))
+    return Quant(scales, zeros, axis if len(scales) > 1 else None)
 
 
 def float_form(b: Builder, node: OnnxNode, op: str, *inputs: str) -> str:
