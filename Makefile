@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 SEED ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs bench accuracy zoo fuzz mutants differential clean
+.PHONY: help setup demo test lint docs bench accuracy compression zoo fuzz mutants differential clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -41,6 +41,10 @@ bench: $(STAMP) ## measure speed, flash and RAM against TensorFlow Lite Micro (n
 accuracy: $(STAMP) ## compare quantizers on float models, and remake docs/accuracy.md (needs the zoo; downloads TensorFlow)
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[train]'
 	$(BIN)/python -m benchmarks.accuracy --write docs/accuracy.md
+
+compression: $(STAMP) ## measure what compression gives, and remake docs/compression.md (needs the zoo)
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[plots]'
+	$(BIN)/python -m benchmarks.compression --verify --write docs/compression.md
 
 zoo: $(STAMP) ## compile and run every model of the zoo, and list what is not covered
 	$(BIN)/python -m benchmarks.coverage

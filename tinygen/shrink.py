@@ -15,7 +15,7 @@ from tinygen.data.calibration import Source, load_labelled, load_samples
 from tinygen.data.preprocessing import Preprocessing
 from tinygen.errors import UsageError
 from tinygen.ir.graph import Graph
-from tinygen.ir.types import Array, Real
+from tinygen.ir.types import Array, Real, TensorType
 from tinygen.ops.limits import is_float, is_given
 from tinygen.quantize import quantize
 from tinygen.quantize.given import from_given
@@ -23,7 +23,7 @@ from tinygen.quantize.report import Report, inputs_of
 from tinygen.selection import Optimize
 from tinygen.target import Target
 
-#: One calibration sample of so many is held back to judge compression with, where there are at least `FEWEST`.
+#: One calibration sample of so many is held back to judge compression by, where there are at least `FEWEST`.
 HELD_BACK, FEWEST = 4, 8
 
 
@@ -77,36 +77,38 @@ def shrink(
     _check_samples(graph, file, calibration, compression)
     if calibration is None:
         return Shrunk(integers(graph))
-    ports = [(name, graph.types[name]) for name in graph.inputs]
-    samples: list[list[Array]] = load_samples(calibration, ports, preprocessing=preprocessing)
-    fitting, judging = _split(samples) if compression is not None else (samples, [])
-    made = quantize(graph, fitting) if needs_quantization(graph) else None
-    start = Shrunk(made.graph, made.report) if made else Shrunk(integers(graph))
     if compression is None:
-        return start
-    evidence = _evidence(graph, start.graph, fitting, judging, compression.data, preprocessing)
+        made = quantize(graph, load_samples(calibration, _ports(graph), preprocessing=preprocessing))
+        return Shrunk(made.graph, made.report)
+    start, evidence = started(graph, calibration, compression.data, preprocessing)
     small, bought = compress(
         start.graph, compression.techniques, evidence, compression.target, compression.optimize, compression.heard
     )
     return Shrunk(small, start.quantization, bought)
 
 
-def _evidence(
-    graph: Graph,
-    made: Graph,
-    fitting: Sequence[Sequence[Array]],
-    judging: Sequence[Sequence[Array]],
-    data: Source | None,
-    preprocessing: Preprocessing | None,
-) -> Evidence:
-    """What techniques may learn from, for the int8 graph `made` of `graph`; `data` is judged by rather than samples."""
+def started(
+    graph: Graph, calibration: Source, data: Source | None = None, preprocessing: Preprocessing | None = None
+) -> tuple[Shrunk, Evidence]:
+    """The int8 form of `graph` before compression, and what techniques may learn from.
+
+    Without `data`, every fourth sample is held back: neither quantization nor compression sees it.
+    """
+    samples: list[list[Array]] = load_samples(calibration, _ports(graph), preprocessing=preprocessing)
     labels = None
     if data is not None:
-        ports = [(name, graph.types[name]) for name in graph.inputs]
-        found = load_labelled(data, ports, preprocessing=preprocessing)
-        judging, labels = found.sets, _classes(found.labels)
-    fit, held_back = ([_as_inputs(made, sample) for sample in some] for some in (fitting, judging))
-    return Evidence(fit, held_back, labels, _truth(graph, judging) if needs_quantization(graph) else None)
+        found = load_labelled(data, _ports(graph), preprocessing=preprocessing)
+        fitting, judging, labels = samples, found.sets, _classes(found.labels)
+    else:
+        fitting, judging = _split(samples)
+    quantized = quantize(graph, fitting) if needs_quantization(graph) else None
+    start = Shrunk(quantized.graph, quantized.report) if quantized else Shrunk(integers(graph))
+    fit, held_back = ([_as_inputs(start.graph, sample) for sample in some] for some in (fitting, judging))
+    return start, Evidence(fit, held_back, labels, _truth(graph, judging) if quantized else None)
+
+
+def _ports(graph: Graph) -> list[tuple[str, TensorType]]:
+    return [(name, graph.types[name]) for name in graph.inputs]
 
 
 def _check_samples(graph: Graph, file: str, calibration: Source | None, compression: Compression | None) -> None:
