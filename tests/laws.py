@@ -46,16 +46,15 @@ def draw_inputs(graph: Graph, seed: int, count: int = 3) -> list[list[Array]]:
     sets: list[list[Array]] = []
     for _ in range(count):
         sets.append([_random(rng, t.dtype, t.shape) for t in types])
-    integers = [t for t in types if t.dtype is DType.INT8]
-    if len(integers) == len(types):
-        sets += [[np.full(t.shape, v, np.int8) for t in types] for v in (-128, 127)]
+    if all(t.dtype in (DType.INT8, DType.INT16) for t in types):
+        sets += [[np.full(t.shape, t.dtype.limits[end], t.dtype.numpy) for t in types] for end in (0, 1)]
     return sets
 
 
 def _random(rng: np.random.Generator, dtype: DType, shape: tuple[int, ...]) -> Array:
     if dtype is DType.FLOAT32:
         return rng.normal(size=shape).astype(np.float32) * np.float32(4)
-    low, high = dtype.limits if dtype in (DType.INT8, DType.UINT8) else (-1000, 1000)
+    low, high = dtype.limits if dtype in (DType.INT8, DType.UINT8, DType.INT16) else (-1000, 1000)
     return rng.integers(low, high, size=shape, endpoint=True).astype(dtype.numpy)
 
 

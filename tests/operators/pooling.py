@@ -74,6 +74,6 @@ def check_pool_refusals(op: str) -> None:
     b.op(op, [x], [y], "Pool2DOptions", padding=VALID, filterHeight=5, filterWidth=2, strideH=1, strideW=1)
     assert "smaller than the window, and the padded input" in problem(b.finish([x], [y]))
     b = ModelBuilder()
-    x, y = b.tensor((1, 4, 4, 2), "int16", 0.1), b.tensor((1, 4, 4, 2), "int16", 0.1)
+    x, y = b.tensor((1, 4, 4, 2), "uint8", 0.1), b.tensor((1, 4, 4, 2), "uint8", 0.1)
     b.op(op, [x], [y], "Pool2DOptions", filterHeight=2, filterWidth=2, strideH=1, strideW=1)
     assert "must be int8" in problem(b.finish([x], [y]))

@@ -28,13 +28,15 @@ def launch(call: Call[ActivationAttrs]) -> Sequence[Launch]:
 KERNELS = tuple(
     Kernel(
         op=(op,),
-        template=f"{op.lower()}/portable",
-        function=op.lower(),
+        template=f"{op.lower()}/{'wide' if wide else 'portable'}",
+        function=f"{op.lower()}{'_wide' if wide else ''}",
         launch=launch,
         accepts=fits,
         uses=("common/requantize", "common/rescale"),
         in_place=same_shape_in_place,
+        wide=wide,
         speed=20.0,
     )
     for op in ("ADD", "SUB")
+    for wide in (False, True)
 )

@@ -16,6 +16,7 @@ import numpy as np
 
 from tinygen.ir.types import Array
 from tinygen.ops.base import Call
+from tinygen.ops.wide import is_wide
 
 #: The form of weights that are stored as they are, int8.
 PLAIN = "plain"
@@ -66,6 +67,7 @@ class Kernel:
     - `launch(call)`: the C calls that compute the node, with constants packed as the C code reads them.
     - `uses`: further templates it needs, in order (``common/requantize`` …).
     - `requires`: core features (``dsp``, ``mve``, ``fpu``) without which it does not run.
+    - `wide`: whether it computes int16 activations, or others; None: whatever the element type is.
     - `in_place(call)`: inputs whose memory output 0 may share, because every output element is written only after
       the last read of the input bytes it overlays (same element size and order).
     - `speed`: instructions per MAC or per output element, roughly, on the cores it is for: lower is chosen first. A
@@ -83,11 +85,16 @@ class Kernel:
     accepts: Callable[[Call[Any]], bool] = always
     uses: tuple[str, ...] = ()
     requires: frozenset[str] = frozenset()
+    wide: bool | None = False
     in_place: Callable[[Call[Any]], tuple[int, ...]] = not_in_place
     speed: float | Callable[[Call[Any]], float] = 10.0
     form: str = PLAIN
     code: int = 0
     asked: bool = False
+
+    def takes(self, call: Call[Any]) -> bool:
+        """Whether it can compute this node."""
+        return self.wide in (None, is_wide(call)) and self.accepts(call)
 
 
 def int32(values: Any) -> Array:
@@ -96,6 +103,19 @@ def int32(values: Any) -> Array:
     if wide.size and (wide.min() < -(2**31) or wide.max() >= 2**31):
         raise OverflowError("a packed constant does not fit int32")
     return wide.astype(np.int32)
+
+
+def int64(values: Any) -> Array:
+    """`values` as a flat int64 array for a parameter struct."""
+    return np.asarray(values, dtype=np.int64).ravel()
+
+
+def int16(values: Any) -> Array:
+    """`values` as a flat int16 array for a parameter struct; raises if one does not fit."""
+    wide = np.asarray(values, dtype=np.int64).ravel()
+    if wide.size and (wide.min() < -(2**15) or wide.max() >= 2**15):
+        raise OverflowError("a packed constant does not fit int16")
+    return wide.astype(np.int16)
 
 
 def int8(values: Any) -> Array:

@@ -39,6 +39,7 @@ KERNELS = (
         function="space_to_batch",
         launch=space_to_batch,
         uses=("common/fill",),
+        wide=None,
         speed=3.0,
     ),
     Kernel(
@@ -46,6 +47,7 @@ KERNELS = (
         template="batch_to_space_nd/portable",
         function="batch_to_space",
         launch=batch_to_space,
+        wide=None,
         speed=3.0,
     ),
 )

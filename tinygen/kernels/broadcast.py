@@ -39,8 +39,8 @@ def collapse(shape: tuple[int, ...], *inputs: tuple[int, ...]) -> tuple[list[int
 
 
 def fits(call: Call[Any]) -> bool:
-    """Whether all tensors are int8 and the broadcast needs no more loops than the template has."""
-    if any(t.dtype is not DType.INT8 for t in (call.input(0), call.input(1), call.output)):
+    """Whether no tensor is int32 and the broadcast needs no more loops than the template has."""
+    if any(t.dtype is DType.INT32 for t in (call.input(0), call.input(1), call.output)):
         return False
     dims, _ = collapse(call.output.shape, call.input(0).shape, call.input(1).shape)
     return len(dims) <= OUTER + 1

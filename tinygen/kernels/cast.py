@@ -42,7 +42,9 @@ def to_bytes(call: Call[Any]) -> tuple[int, ...]:
 _ELEMENTS = ("common/elements",)
 
 KERNELS = (
-    Kernel(("CAST",), "cast/integer", "cast", launch, between_integers, _ELEMENTS, in_place=to_bytes),
-    Kernel(("CAST",), "cast/from_float", "cast_from_float", launch, from_float, _ELEMENTS, in_place=to_bytes),
-    Kernel(("CAST",), "cast/to_float", "cast_to_float", launch, to_float, _ELEMENTS),
+    Kernel(("CAST",), "cast/integer", "cast", launch, between_integers, _ELEMENTS, wide=None, in_place=to_bytes),
+    Kernel(
+        ("CAST",), "cast/from_float", "cast_from_float", launch, from_float, _ELEMENTS, wide=None, in_place=to_bytes
+    ),
+    Kernel(("CAST",), "cast/to_float", "cast_to_float", launch, to_float, _ELEMENTS, wide=None),
 )

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir.types import Array
-from tinygen.kernels.base import int8, int32
+from tinygen.kernels.base import int8, int32, int64
 from tinygen.ops.base import Call
-from tinygen.ops.convolution import bias_of, input_of, limits_of, multipliers_of
+from tinygen.ops.convolution import bias_of, input_of, limits_of, multipliers_of, rounds_once
+from tinygen.ops.wide import reduced
 
 
 def output_params(call: Call[Any], bias: Array) -> dict[str, int | float | Array]:
@@ -24,6 +25,22 @@ def output_params(call: Call[Any], bias: Array) -> dict[str, int | float | Array
         "bias": int32(bias),
         "multipliers": int32(multipliers),
         "shifts": int8(shifts),
+    }
+
+
+def wide_params(call: Call[Any], channels: int) -> dict[str, int | float | Array]:
+    """The fields of the macro `wide_fields`: as `output_params`, with sums of 64 bits and one rounding or two."""
+    multipliers, shifts = multipliers_of(call)
+    low, high = limits_of(call)
+    once = rounds_once(call)
+    return {
+        "low": low,
+        "high": high,
+        "once": int(once),
+        "channel_step": int(len(multipliers) > 1),
+        "bias": int64(plain_bias(call, channels)),
+        "multipliers": int32(reduced(multipliers) if once else multipliers),
+        "shifts": int8(15 - shifts if once else shifts),
     }
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from tinygen.ir.types import Array
 from tinygen.kernels.base import Kernel, Launch, int8
-from tinygen.kernels.channels import folded_bias, output_params
-from tinygen.kernels.fully_connected import USES, matrix_launch
+from tinygen.kernels.channels import folded_bias, output_params, wide_params
+from tinygen.kernels.fully_connected import USES, WIDE_USES, matrix_launch, wide_matrix_launch
 from tinygen.ops.base import Call
 from tinygen.ops.convolution import ConvAttrs, input_of
 
@@ -20,27 +20,42 @@ def spatial_params(call: Call[ConvAttrs], kernel_h: int, kernel_w: int) -> dict[
     return {
         "batch": batch, "in_h": in_h, "in_w": in_w, "out_h": out_h, "out_w": out_w, "kernel_h": kernel_h,
         "stride_h": attrs.stride[0], "stride_w": attrs.stride[1], "dilation_h": dilation_h, "dilation_w": dilation_w,
-        "pad_top": attrs.padding[0], "pad_left": attrs.padding[2], "zero_point": input_of(call).q.zero_point,
+        "pad_top": attrs.padding[0], "pad_left": attrs.padding[2],
     }  # fmt: skip
 
 
-def grouped_launch(call: Call[Any], weights: Array) -> Sequence[Launch]:
-    """The C call for `weights` [filters, kernel_h, kernel_w, depth], groups implied by the input's channels."""
+def grouped_params(call: Call[Any], weights: Array) -> dict[str, int | float | Array]:
+    """The shapes, and `weights` [filters, kernel_h, kernel_w, depth], groups implied by the input's channels."""
     filters, kernel_h, kernel_w, depth = weights.shape
     groups = input_of(call).shape[3] // depth
     contiguous = groups == 1 and call.attrs.dilation[1] == 1
-    params: dict[str, int | float | Array] = {
+    return {
         **spatial_params(call, kernel_h, kernel_w),
         "groups": groups,
         "depth": depth,
         "filters": filters // groups,
         "runs": 1 if contiguous else kernel_w,
         "taps": kernel_w if contiguous else 1,
-        "padded": int(any(call.attrs.padding)),
         "weights": int8(weights),
+    }
+
+
+def grouped_launch(call: Call[Any], weights: Array) -> Sequence[Launch]:
+    """The C call of int8."""
+    params = {
+        **grouped_params(call, weights),
+        "padded": int(any(call.attrs.padding)),
+        "zero_point": input_of(call).q.zero_point,
         **output_params(call, folded_bias(call, weights)),
     }
     return (Launch((0,), (0,), params),)
+
+
+def wide_launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
+    """The C call of int16, also for depthwise convolutions."""
+    weights = call.constant(1)
+    weights = weights.transpose(3, 1, 2, 0) if call.op == "DEPTHWISE_CONV_2D" else weights
+    return (Launch((0,), (0,), {**grouped_params(call, weights), **wide_params(call, len(weights))}),)
 
 
 def launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
@@ -63,6 +78,10 @@ def is_matrix_product(call: Call[ConvAttrs]) -> bool:
 
 def pointwise_launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
     return matrix_launch(call, call.constant(1).reshape(call.output.shape[3], -1))
+
+
+def wide_pointwise_launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
+    return wide_matrix_launch(call, call.constant(1).reshape(call.output.shape[3], -1))
 
 
 KERNELS = (
@@ -90,5 +109,24 @@ KERNELS = (
         launch=depthwise_launch,
         uses=USES,
         speed=20.0,
+    ),
+    Kernel(
+        op=("CONV_2D",),
+        template="fully_connected/wide",
+        function="fully_connected_wide",
+        launch=wide_pointwise_launch,
+        accepts=is_matrix_product,
+        uses=WIDE_USES,
+        wide=True,
+        speed=5.0,
+    ),
+    Kernel(
+        op=("CONV_2D", "DEPTHWISE_CONV_2D"),
+        template="conv_2d/wide",
+        function="conv_2d_wide",
+        launch=wide_launch,
+        uses=WIDE_USES,
+        wide=True,
+        speed=8.0,
     ),
 )

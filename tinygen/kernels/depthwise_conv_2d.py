@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from tinygen.ir.types import Array
 from tinygen.kernels.base import Kernel, Launch, int8
-from tinygen.kernels.channels import output_params, plain_bias
+from tinygen.kernels.channels import output_params, plain_bias, wide_params
 from tinygen.kernels.conv_2d import spatial_params
+from tinygen.kernels.fully_connected import WIDE_USES
 from tinygen.ops.base import Call
 from tinygen.ops.convolution import ConvAttrs
 
@@ -17,16 +19,28 @@ def accepts(call: Call[Any]) -> bool:
     return call.input(0).shape[3] == call.output.shape[3] >= 4
 
 
-def launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
+def few_taps(call: Call[Any]) -> bool:
+    """Whether the products of int16 and int8 add up in 32 bits."""
+    return accepts(call) and math.prod(call.input(1).shape[1:3]) <= 256
+
+
+def shapes(call: Call[ConvAttrs]) -> dict[str, int | float | Array]:
     _, kernel_h, kernel_w, channels = call.input(1).shape
-    params: dict[str, int | float | Array] = {
+    return {
         **spatial_params(call, kernel_h, kernel_w),
         "channels": channels,
         "kernel_w": kernel_w,
         "weights": int8(call.constant(1)),
-        **output_params(call, plain_bias(call, channels)),
     }
-    return (Launch((0,), (0,), params),)
+
+
+def launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
+    output = output_params(call, plain_bias(call, call.output.shape[3]))
+    return (Launch((0,), (0,), {**shapes(call), "zero_point": call.input(0).q.zero_point, **output}),)
+
+
+def wide_launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
+    return (Launch((0,), (0,), {**shapes(call), **wide_params(call, call.output.shape[3])}),)
 
 
 KERNELS = (
@@ -38,5 +52,15 @@ KERNELS = (
         accepts=accepts,
         uses=("common/requantize",),
         speed=6.0,
+    ),
+    Kernel(
+        op=("DEPTHWISE_CONV_2D",),
+        template="depthwise_conv_2d/wide",
+        function="depthwise_conv_2d_wide",
+        launch=wide_launch,
+        accepts=few_taps,
+        uses=WIDE_USES,
+        wide=True,
+        speed=7.0,
     ),
 )

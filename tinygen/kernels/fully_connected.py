@@ -9,11 +9,12 @@ import numpy as np
 
 from tinygen.ir.types import Array
 from tinygen.kernels.base import Kernel, Launch, int8
-from tinygen.kernels.channels import folded_bias, output_params
+from tinygen.kernels.channels import folded_bias, output_params, wide_params
 from tinygen.ops.base import Call
 from tinygen.ops.convolution import weights_of
 
 USES = ("common/requantize", "common/dot")
+WIDE_USES = ("common/requantize", "common/wide")
 
 
 def matrix_launch(call: Call[Any], weights: Array) -> Sequence[Launch]:
@@ -35,6 +36,23 @@ def launch(call: Call[Any]) -> Sequence[Launch]:
     return matrix_launch(call, call.constant(1))
 
 
+def wide_matrix_launch(call: Call[Any], weights: Array) -> Sequence[Launch]:
+    """The same for int16 activations."""
+    units, depth = weights.shape
+    params: dict[str, int | float | Array] = {
+        "rows": call.input(0).elements // depth,
+        "depth": depth,
+        "units": units,
+        "weights": int8(weights),
+        **wide_params(call, units),
+    }
+    return (Launch((0,), (0,), params),)
+
+
+def wide_launch(call: Call[Any]) -> Sequence[Launch]:
+    return wide_matrix_launch(call, call.constant(1))
+
+
 def constant_weights(call: Call[Any]) -> bool:
     return call.constants[1] is not None
 
@@ -48,5 +66,14 @@ KERNELS = (
         accepts=constant_weights,
         uses=USES,
         speed=4.0,
+    ),
+    Kernel(
+        op=("FULLY_CONNECTED",),
+        template="fully_connected/wide",
+        function="fully_connected_wide",
+        launch=wide_launch,
+        uses=WIDE_USES,
+        wide=True,
+        speed=5.0,
     ),
 )

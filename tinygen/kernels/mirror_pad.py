@@ -26,4 +26,13 @@ def launch(call: Call[MirrorPadAttrs]) -> Sequence[Launch]:
     return (Launch((0,), (0,), params),)
 
 
-KERNELS = (Kernel(op=("MIRROR_PAD",), template="mirror_pad/portable", function="mirror_pad", launch=launch, speed=6.0),)
+KERNELS = (
+    Kernel(
+        op=("MIRROR_PAD",),
+        template="mirror_pad/portable",
+        function="mirror_pad",
+        launch=launch,
+        wide=None,
+        speed=6.0,
+    ),
+)

@@ -10,29 +10,30 @@ from tinygen.ops.base import Call
 from tinygen.ops.binary import ActivationAttrs
 from tinygen.ops.mul import output_ratio
 from tinygen.ops.numerics import activation_range, quantize_multiplier
+from tinygen.ops.wide import is_wide
 
 
 def launch(call: Call[ActivationAttrs]) -> Sequence[Launch]:
     multiplier, shift = quantize_multiplier(output_ratio(call))
     low, high = activation_range(call.attrs.activation, call.output)
-    params = {
-        **broadcast_params(call),
-        "a_zero": call.input(0).q.zero_point, "b_zero": call.input(1).q.zero_point,
-        "multiplier": multiplier, "shift": shift,
-        "output_offset": call.output.q.zero_point, "low": low, "high": high,
-    }  # fmt: skip
+    params = {**broadcast_params(call), "multiplier": multiplier, "shift": shift, "low": low, "high": high}
+    if not is_wide(call):
+        params |= {f"{side}_zero": call.input(i).q.zero_point for i, side in enumerate("ab")}
+        params["output_offset"] = call.output.q.zero_point
     return (Launch((0, 1), (0,), params),)
 
 
-KERNELS = (
+KERNELS = tuple(
     Kernel(
         op=("MUL",),
-        template="mul/portable",
-        function="mul",
+        template=template,
+        function=function,
         launch=launch,
         accepts=fits,
         uses=("common/requantize",),
         in_place=same_shape_in_place,
+        wide=wide,
         speed=16.0,
-    ),
+    )
+    for template, function, wide in (("mul/portable", "mul", False), ("mul/wide", "mul_wide", True))
 )

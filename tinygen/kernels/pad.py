@@ -41,6 +41,12 @@ def launch(call: Call[Any]) -> Sequence[Launch]:
 
 KERNELS = (
     Kernel(
-        op=("PAD", "PADV2"), template="pad/portable", function="pad", launch=launch, uses=("common/fill",), speed=2.0
+        op=("PAD", "PADV2"),
+        template="pad/portable",
+        function="pad",
+        launch=launch,
+        uses=("common/fill",),
+        wide=None,
+        speed=2.0,
     ),
 )

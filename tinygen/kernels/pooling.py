@@ -27,10 +27,12 @@ def launch(call: Call[PoolAttrs]) -> Sequence[Launch]:
 KERNELS = tuple(
     Kernel(
         op=(op,),
-        template=f"{op.lower()}/portable",
-        function=op.lower(),
+        template=f"{op.lower()}/{'wide' if wide else 'portable'}",
+        function=f"{op.lower()}{'_wide' if wide else ''}",
         launch=launch,
         uses=("common/requantize",),
+        wide=wide,
     )
     for op in ("AVERAGE_POOL_2D", "MAX_POOL_2D")
+    for wide in (False, True)
 )

@@ -43,9 +43,10 @@ def table_launch(call: Call[Attrs]) -> Sequence[Launch]:
     return (Launch((0,), (0,), {"elements": call.output.elements, "table": table}),)
 
 
-def integer_launch(call: Call[Attrs]) -> Sequence[Launch]:
+def rescaling_launch(call: Call[Any], limits: tuple[int, int]) -> Sequence[Launch]:
+    """The C call that brings integers to the output's scale, zero point and type, between `limits`."""
     multiplier, shift = quantize_multiplier(ratio(call))
-    low, high = call.output.dtype.limits
+    low, high = limits
     params = {
         "elements": call.output.elements,
         "from": ELEMENT[call.input(0).dtype],
@@ -58,6 +59,10 @@ def integer_launch(call: Call[Attrs]) -> Sequence[Launch]:
         "high": high,
     }
     return (Launch((0,), (0,), params),)
+
+
+def integer_launch(call: Call[Attrs]) -> Sequence[Launch]:
+    return rescaling_launch(call, call.output.dtype.limits)
 
 
 def float_launch(call: Call[Attrs]) -> Sequence[Launch]:
@@ -90,6 +95,7 @@ KERNELS = (
         function="requantize_all",
         launch=integer_launch,
         accepts=between_integers,
+        wide=None,
         uses=("common/elements", "common/requantize"),
         in_place=to_bytes,
         speed=20.0,
@@ -100,6 +106,7 @@ KERNELS = (
         function="quantize",
         launch=float_launch,
         accepts=from_float,
+        wide=None,
         uses=("common/elements", "common/requantize"),
         in_place=to_bytes,
         speed=30.0,

@@ -57,6 +57,11 @@ def launch_sum(call: Call[ReducerAttrs]) -> Sequence[Launch]:
     return (Launch((0,), (0,), params),)
 
 
+def launch_wide_mean(call: Call[ReducerAttrs]) -> Sequence[Launch]:
+    multiplier, shift = mean.requantization(call)
+    return (Launch((0,), (0,), {**loops(call), "multiplier": multiplier, "shift": shift}),)
+
+
 def launch_extremum(call: Call[ReducerAttrs]) -> Sequence[Launch]:
     return (Launch((0,), (0,), loops(call)),)
 
@@ -69,6 +74,15 @@ KERNELS = (
         launch=launch_sum,
         accepts=fits,
         uses=("common/requantize",),
+    ),
+    Kernel(
+        op=("MEAN",),
+        template="reduce_sum/wide",
+        function="reduce_sum_wide",
+        launch=launch_wide_mean,
+        accepts=fits,
+        uses=("common/requantize",),
+        wide=True,
     ),
     *(
         Kernel(op=(op,), template=f"{op.lower()}/portable", function=op.lower(), launch=launch_extremum, accepts=fits)

@@ -49,6 +49,7 @@ KERNELS = (
         template="resize_nearest_neighbor/table",
         function="resize_nearest",
         launch=launch,
+        wide=None,
         speed=3.0,
     ),
 )

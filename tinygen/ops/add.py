@@ -10,11 +10,11 @@ import numpy as np
 from tinygen.ir.types import Array, DType, Real
 from tinygen.ops.base import Call, Op, given
 from tinygen.ops.binary import (
-    LIMIT_NOISE,
     ActivationAttrs,
     Alignment,
     infer,
-    int8_or_plain_int32,
+    integers_or_plain_int32,
+    limit_noise,
     no_int32_activation,
     pointwise,
     two_inputs,
@@ -27,18 +27,23 @@ from tinygen.ops.numerics import (
     wrap_int32,
 )
 from tinygen.ops.shapes import broadcastable
+from tinygen.ops.wide import is_wide
 
-LEFT_SHIFT = 20
+
+def left_shift(call: Call[Any]) -> int:
+    """How far inputs are shifted before they are brought to one scale."""
+    return 15 if is_wide(call) else 20
 
 
 def scales_fit(call: Call[Any]) -> bool:
-    """The larger input scale must be less than 2^18 times the output scale (TFLite's fixed-point sum needs that)."""
-    return call.output.dtype is not DType.INT8 or output_ratio(call) < 0.5
+    """The larger input scale must be less than 2^18 times the output scale, or 2^13 times with int16 (TFLite's
+    fixed-point sum needs that)."""
+    return call.output.dtype is DType.INT32 or output_ratio(call) < 0.5
 
 
 def output_ratio(call: Call[Any]) -> float:
     """Output steps in one unit of the aligned sum."""
-    return 2 * max(call.input(0).q.scale, call.input(1).q.scale) / (2.0**LEFT_SHIFT * call.output.q.scale)
+    return 2 * max(call.input(0).q.scale, call.input(1).q.scale) / (2.0 ** left_shift(call) * call.output.q.scale)
 
 
 def alignment(call: Call[Any]) -> Alignment:
@@ -46,7 +51,7 @@ def alignment(call: Call[Any]) -> Alignment:
     first, second = call.input(0).q.scale, call.input(1).q.scale
     twice = 2 * max(first, second)
     return Alignment(
-        LEFT_SHIFT,
+        left_shift(call),
         quantize_multiplier(first / twice),
         quantize_multiplier(second / twice),
         quantize_multiplier(output_ratio(call)),
@@ -54,7 +59,7 @@ def alignment(call: Call[Any]) -> Alignment:
 
 
 def requantize_sum(call: Call[Any], total: Array, output: tuple[int, int]) -> Array:
-    """An aligned sum to the output's int8, with the fused activation's clamp."""
+    """An aligned sum to the output's type, with the fused activation's clamp."""
     scaled = multiply_by_quantized_multiplier(total, *output) + call.output.q.zero_point
     return clamp(scaled, call.output, activation_range(call.attrs.activation, call.output))
 
@@ -75,7 +80,7 @@ def reference(call: Call[ActivationAttrs], inputs: Sequence[Array | None]) -> Se
 def bound(call: Call[ActivationAttrs]) -> float:
     """Half a step for the last rounding. Before it, only the smaller scale's input is not aligned exactly (off by at
     most 0.82 units: two roundings and the multiplier's), and the sum is rounded to a unit of its own."""
-    return 0.5 + LIMIT_NOISE + (2 * output_ratio(call) if call.output.dtype is DType.INT8 else 0)
+    return 0.5 + limit_noise(call) + (2 * output_ratio(call) if call.output.dtype is not DType.INT32 else 0)
 
 
 OP = Op(
@@ -84,7 +89,7 @@ OP = Op(
     infer=infer,
     real=real,
     reference=reference,
-    constraints=(two_inputs, int8_or_plain_int32, no_int32_activation, broadcastable, scales_fit),
+    constraints=(two_inputs, integers_or_plain_int32, no_int32_activation, broadcastable, scales_fit),
     bound=bound,
     pointwise=pointwise,
 )

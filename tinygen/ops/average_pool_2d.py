@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygen.ir.types import Array, Real
 from tinygen.ops.base import SAME, Call, Op, given
-from tinygen.ops.binary import LIMIT_NOISE
+from tinygen.ops.binary import limit_noise
 from tinygen.ops.numerics import activation_range, clamp
 from tinygen.ops.pooling import (
     PoolAttrs,
@@ -20,7 +20,7 @@ from tinygen.ops.pooling import (
     sums_fit,
     touches_input,
 )
-from tinygen.ops.rules import int8_in_out
+from tinygen.ops.rules import integer_in_out
 
 
 def real(call: Call[PoolAttrs], inputs: Sequence[Real | None]) -> Sequence[Real]:
@@ -36,7 +36,7 @@ def reference(call: Call[PoolAttrs], inputs: Sequence[Array | None]) -> Sequence
 
 def bound(call: Call[PoolAttrs]) -> float:
     """Half a step: one rounding."""
-    return 0.5 + LIMIT_NOISE + scale_noise(call)
+    return 0.5 + limit_noise(call) + scale_noise(call)
 
 
 OP = Op(
@@ -45,7 +45,7 @@ OP = Op(
     infer=infer,
     real=real,
     reference=reference,
-    constraints=(four_dimensions, int8_in_out, same_scale, touches_input, sums_fit),
+    constraints=(four_dimensions, integer_in_out, same_scale, touches_input, sums_fit),
     quantize=SAME,
     bound=bound,
 )

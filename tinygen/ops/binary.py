@@ -12,11 +12,18 @@ from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, DType
 from tinygen.ops.base import Activation, Call, Signature
 from tinygen.ops.numerics import multiply_by_quantized_multiplier
-from tinygen.ops.rules import per_tensor
+from tinygen.ops.rules import centred_int16, per_tensor
 from tinygen.ops.shapes import broadcast_shape
+from tinygen.ops.wide import LIMIT_NOISE as WIDE_LIMIT_NOISE
+from tinygen.ops.wide import is_wide
 
 #: How far a fused activation's limit may lie from its real value, in steps: rounded in float32 (see `quantize_scalar`).
 LIMIT_NOISE = 2e-5
+
+
+def limit_noise(call: Call[Any]) -> float:
+    """`LIMIT_NOISE`, or that of int16."""
+    return WIDE_LIMIT_NOISE if is_wide(call) else LIMIT_NOISE
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,13 @@ def two_inputs(call: Call[Any]) -> bool:
     return len(call.inputs) == 2 and call.has(0) and call.has(1) and len(call.outputs) == 1
 
 
+def integers_or_plain_int32(call: Call[Any]) -> bool:
+    """Both inputs and the output must be int8 with per-tensor scale and zero point, int16 with zero point 0, or int32
+    without quantization (shape arithmetic, which has to fold into constants)."""
+    tensors = (call.input(0), call.input(1), call.output)
+    return all(centred_int16(t) for t in tensors) or int8_or_plain_int32(call)
+
+
 def int8_or_plain_int32(call: Call[Any]) -> bool:
     """Both inputs and the output must be int8 with per-tensor scale and zero point, or int32 without quantization
     (shape arithmetic, which has to fold into constants)."""
@@ -41,7 +55,7 @@ def int8_or_plain_int32(call: Call[Any]) -> bool:
 
 def no_int32_activation(call: Call[Any]) -> bool:
     """An int32 operator must not have a fused activation (TFLM disregards it)."""
-    return call.output.dtype is DType.INT8 or call.attrs.activation is Activation.NONE
+    return call.output.dtype is not DType.INT32 or call.attrs.activation is Activation.NONE
 
 
 def one_quant(call: Call[Any]) -> bool:

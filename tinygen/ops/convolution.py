@@ -2,7 +2,8 @@
 
 All of them are int32 sums of int8 products, plus a bias, requantized per output channel or per tensor. TFLite's 8-bit
 quantization specification: the bias has the scale input_scale * weights_scale and the zero point 0, whatever the file
-says of it; TFLM does not read it either.
+says of it; TFLM does not read it either. With int16 activations (16x8), sums and bias have 64 bits and are requantized
+by `tinygen.ops.wide`, unless a bias of int32 asks for the 32 bits of the others.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, DType, Real, TensorType
 from tinygen.ops.base import Activation, Call, QuantRule, given
 from tinygen.ops.numerics import activation_range, clamp, multiply_by_quantized_multiplier, quantize_multiplier
+from tinygen.ops.rules import centred_int16, per_tensor
 from tinygen.ops.shapes import window_output
+from tinygen.ops.wide import LIMIT_NOISE, is_wide, multiply_wide, reduction_error
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,9 @@ OPERANDS = {
     "BATCH_MATMUL": Operands(),
 }
 
+#: Operators whose int16 form takes a bias of int32, too, and then sums in 32 bits.
+_SUMS_OF_32_BITS = frozenset({"CONV_2D", "FULLY_CONNECTED"})
+
 
 def rule_of(op: str) -> QuantRule:
     """How a float node `op` becomes an int8 one."""
@@ -83,14 +89,22 @@ def channel_sums(call: Call[Any], values: Array) -> Array:
     return np.asarray(values.sum(axis=axes, dtype=np.int64))
 
 
+def rounds_once(call: Call[Any]) -> bool:
+    """Whether sums have 64 bits and `tinygen.ops.wide` requantizes them: int16 activations without a bias of int32."""
+    index = OPERANDS[call.op].bias
+    return is_wide(call) and not (call.has(index) and call.input(index).dtype is DType.INT32)
+
+
 # --- Constraints -------------------------------------------------------------------------------------------------
 
 
-def int8_tensors(call: Call[Any]) -> bool:
-    """Input, weights and output must be int8 and quantized, the input and output per tensor."""
-    tensors = (input_of(call), weights_of(call), call.output)
-    quantized = all(t.dtype is DType.INT8 and t.quant is not None for t in tensors)
-    return quantized and len(input_of(call).q.scales) == 1 and len(call.output.q.scales) == 1
+def int8_weights(call: Call[Any]) -> bool:
+    """Input, weights and output must be int8 and quantized, the input and output per tensor; or int16 with zero point 0
+    for input and output."""
+    if weights_of(call).dtype is not DType.INT8 or weights_of(call).quant is None:
+        return False
+    ends = (input_of(call), call.output)
+    return all(t.dtype is DType.INT8 and per_tensor(t) for t in ends) or all(centred_int16(t) for t in ends)
 
 
 def four_dimensions(call: Call[Any]) -> bool:
@@ -104,12 +118,16 @@ def constant_weights(call: Call[Any]) -> bool:
 
 
 def int32_bias(call: Call[Any]) -> bool:
-    """The bias, if there is one, must be a constant of int32 with one value for each output channel."""
+    """The bias, if there is one, must be a constant of int32 with one value for each output channel (of int64 where the
+    activations are int16, or int32 there for CONV_2D and FULLY_CONNECTED)."""
     index = OPERANDS[call.op].bias
     if not call.has(index):
         return True
     bias, channels = call.input(index), weights_of(call).shape[OPERANDS[call.op].channel]
-    return call.constants[index] is not None and bias.dtype is DType.INT32 and bias.elements == channels
+    known: tuple[DType, ...] = (DType.INT32,)
+    if is_wide(call):
+        known = (DType.INT64, DType.INT32) if call.op in _SUMS_OF_32_BITS else (DType.INT64,)
+    return call.constants[index] is not None and bias.dtype in known and bias.elements == channels
 
 
 def scales_by_channel(call: Call[Any]) -> bool:
@@ -123,12 +141,24 @@ def symmetric_weights(call: Call[Any]) -> bool:
 
 
 def sums_fit(call: Call[Any]) -> bool:
-    """The sum of products and bias, times the scale ratio where that is above 1, must fit 32 bits for every input."""
+    """The sum of products and bias, times the scale ratio where that is above 1, must fit 32 bits for every input (with
+    int16 activations: 47 bits before, 32 bits after, and the ratio must be less than 64)."""
+    if is_wide(call):
+        return _wide_sums_fit(call)
     weights, zero_point = constant_weights_of(call).astype(np.int64), weights_of(call).q.zero_points[0]
     # kernels sum the products with the stored weights and those with the weights' zero point apart;
     # 256: an input lies within 128 of 0, and so does the zero point whose product with the weights goes into the bias
     magnitudes = np.abs(weights - zero_point) + abs(zero_point)
     return fits_int32(call, channel_sums(call, magnitudes) * 256 + np.abs(bias_of(call)))
+
+
+def _wide_sums_fit(call: Call[Any]) -> bool:
+    largest = np.abs(constant_weights_of(call).astype(np.int64))
+    magnitudes = channel_sums(call, largest) * 2.0**15 + np.abs(bias_of(call).astype(np.float64))
+    if not rounds_once(call):
+        return fits_int32(call, magnitudes)
+    scales = np.array(effective_scales(call)) * (1 + 1e-4)
+    return bool(np.all(magnitudes < 2.0**47) and np.all(scales < 64) and np.all(magnitudes * scales < 2.0**31))
 
 
 def fits_int32(call: Call[Any], magnitudes: Array | int) -> bool:
@@ -179,18 +209,24 @@ def limits_of(call: Call[Any]) -> tuple[int, int]:
 
 
 def requantize(call: Call[Any], sums: Array) -> Array:
-    """int32 sums [..., channels], bias included, to the output's int8, with the fused activation's clamp."""
-    scaled = multiply_by_quantized_multiplier(sums, *multipliers_of(call))
+    """Integer sums [..., channels], bias included, to the output's type, with the fused activation's clamp."""
+    multiply = multiply_wide if rounds_once(call) else multiply_by_quantized_multiplier
+    scaled = multiply(sums, *multipliers_of(call))
     return clamp(scaled + call.output.q.zero_point, call.output, limits_of(call))
 
 
 def bound(call: Call[Any]) -> float:
     """Half a step for the rounding right shift, plus the doubling high multiply's half unit in front of that shift.
 
-    1e-4: the fixed-point multipliers and the float32 activation limits, times at most 384 steps.
+    1e-4: the fixed-point multipliers and the float32 activation limits, times at most 384 steps. Of int16, all 32768
+    steps may be off by what the multiplier lost when it was reduced to 16 bits.
     """
-    _, shifts = multipliers_of(call)
-    return 0.5 + max((0.5 * 2.0**s for s in shifts.tolist() if s < 0), default=0.0) + 1e-4
+    multipliers, shifts = multipliers_of(call)
+    if rounds_once(call):
+        pairs = zip(effective_scales(call), multipliers.tolist(), shifts.tolist(), strict=True)
+        return 0.5 + LIMIT_NOISE + (2**15 + 1) * max(reduction_error(*pair) for pair in pairs)
+    noise = LIMIT_NOISE if is_wide(call) else 1e-4
+    return 0.5 + max((0.5 * 2.0**s for s in shifts.tolist() if s < 0), default=0.0) + noise
 
 
 def windows(call: Call[Any], padded: Array, row: int) -> Array:
@@ -218,7 +254,7 @@ def real_bias(call: Call[Any], inputs: Sequence[Real | None]) -> Real:
     index = OPERANDS[call.op].bias
     if not call.has(index):
         return np.zeros(1)
-    if call.input(index).dtype is not DType.INT32:
+    if call.input(index).dtype is DType.FLOAT32:
         return given(inputs[index])
     scale = np.asarray(weights_of(call).q.scales, np.float64) * input_of(call).q.scale
     return np.asarray(call.constant(index).ravel() * scale, np.float64)

@@ -22,7 +22,7 @@ from tinygen.ops.convolution import (
     centred,
     constant_weights,
     four_dimensions,
-    int8_tensors,
+    int8_weights,
     int32_bias,
     real_taps,
     requantize,
@@ -75,7 +75,7 @@ OP = Op(
     reference=reference,
     constraints=(
         four_dimensions,
-        int8_tensors,
+        int8_weights,
         constant_weights,
         scales_by_channel,
         symmetric_weights,

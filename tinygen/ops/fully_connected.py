@@ -21,7 +21,7 @@ from tinygen.ops.convolution import (
     bias_of,
     bound,
     fits_int32,
-    int8_tensors,
+    int8_weights,
     int32_bias,
     requantize,
     rule_of,
@@ -29,6 +29,7 @@ from tinygen.ops.convolution import (
     symmetric_weights,
 )
 from tinygen.ops.convolution import sums_fit as constant_sums_fit
+from tinygen.ops.wide import is_wide
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,18 @@ def whole_rows(call: Call[Any]) -> bool:
 
 
 def zero_point_per_tensor(call: Call[Any]) -> bool:
-    """Weights with one scale for each output channel must be symmetric (every zero point 0)."""
-    return call.input(1).q.axis is None or symmetric_weights(call)
+    """Weights with one scale for each output channel, or with int16 activations, must be symmetric (zero point 0)."""
+    return (call.input(1).q.axis is None and not is_wide(call)) or symmetric_weights(call)
 
 
 def bias_with_constant_weights(call: Call[Any]) -> bool:
-    """Weights that are computed at run time must have one scale, and no bias may be added to their products."""
-    return call.constants[1] is not None or (call.input(1).q.axis is None and not call.has(2))
+    """Weights that are computed at run time must have one scale, meet int8 activations, and have no bias added."""
+    return call.constants[1] is not None or (call.input(1).q.axis is None and not call.has(2) and not is_wide(call))
 
 
 def sums_fit(call: Call[Any]) -> bool:
-    """The sum of products and bias, times the scale ratio where that is above 1, must fit 32 bits for every input."""
+    """The sum of products and bias, times the scale ratio where that is above 1, must fit 32 bits for every input (with
+    int16 activations: 47 bits before, 32 bits after, and the ratio must be less than 64)."""
     if call.constants[1] is None:
         return fits_int32(call, call.input(1).shape[1] * 255 * 255)
     return constant_sums_fit(call)
@@ -105,7 +107,7 @@ OP = Op(
     real=real,
     reference=reference,
     constraints=(
-        int8_tensors,
+        int8_weights,
         plain_weights,
         whole_rows,
         scales_by_channel,

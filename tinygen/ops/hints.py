@@ -11,7 +11,7 @@ _FULL = "convert it again with full-integer (int8) post-training quantization"
 _HINTS = {
     DType.FLOAT32: f"A float layer inside a quantized model is not supported: {_FULL}",
     DType.UINT8: f"The uint8 quantization of before 2020 is not supported: {_FULL}",
-    DType.INT16: f"Activations of int16 (16x8) are not supported yet: {_FULL}",
+    DType.INT16: f"Not every operator takes int16 activations (16x8; see docs/operators.md): {_FULL}",
 }
 
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from tinygen.ir.types import Array, Real
 from tinygen.ops.base import SAME, Activation, Call, Op, given
-from tinygen.ops.binary import LIMIT_NOISE
+from tinygen.ops.binary import limit_noise
 from tinygen.ops.numerics import activation_range, clamp
 from tinygen.ops.pooling import PoolAttrs, four_dimensions, infer, pooled, same_scale, scale_noise, touches_input
-from tinygen.ops.rules import int8_in_out
+from tinygen.ops.rules import integer_in_out
 
 
 def real(call: Call[PoolAttrs], inputs: Sequence[Real | None]) -> Sequence[Real]:
@@ -26,7 +26,7 @@ def reference(call: Call[PoolAttrs], inputs: Sequence[Array | None]) -> Sequence
 
 def bound(call: Call[PoolAttrs]) -> float:
     """Exact, but for the activation's limit, which is rounded to a step."""
-    return scale_noise(call) + (1e-6 if call.attrs.activation is Activation.NONE else 0.5 + LIMIT_NOISE)
+    return scale_noise(call) + (1e-6 if call.attrs.activation is Activation.NONE else 0.5 + limit_noise(call))
 
 
 OP = Op(
@@ -35,7 +35,7 @@ OP = Op(
     infer=infer,
     real=real,
     reference=reference,
-    constraints=(four_dimensions, int8_in_out, same_scale, touches_input),
+    constraints=(four_dimensions, integer_in_out, same_scale, touches_input),
     quantize=SAME,
     bound=bound,
 )

@@ -11,12 +11,15 @@ from tinygen.ir.types import Array, Real
 from tinygen.ops.base import Call, Op, given
 from tinygen.ops.numerics import quantize_multiplier
 from tinygen.ops.reduction import ReducerAttrs, axes, constant_axes, count, infer, ratio, requantized_sum
-from tinygen.ops.rules import int8_in_out
+from tinygen.ops.rules import integer_in_out
+from tinygen.ops.wide import is_wide
 
 
 def sums_fit(call: Call[Any]) -> bool:
-    """Less than 2^23 elements may be averaged, and the input scale must be less than 2^15 times the output scale."""
-    return count(call) < 2**23 and ratio(call) < 2.0**15
+    """Less than 2^23 elements may be averaged, and the input scale must be less than 2^15 times the output scale (of
+    int16 2^15 elements and 2^14 times)."""
+    elements, factor = (2**15, 2.0**14) if is_wide(call) else (2**23, 2.0**15)
+    return count(call) < elements and ratio(call) < factor
 
 
 def requantization(call: Call[Any]) -> tuple[int, int]:
@@ -41,7 +44,7 @@ def reference(call: Call[ReducerAttrs], inputs: Sequence[Array | None]) -> Seque
 def bound(call: Call[ReducerAttrs]) -> float:
     """Half a step for the last rounding, and half a unit of what the right shift divides by 2^s for the one before it,
     where 2^-s is at most four times the real multiplier (which is 2^-2 or more of its fixed-point range)."""
-    return 0.5 + 1e-5 + min(2 * ratio(call) / count(call), 0.25)
+    return 0.5 + (2e-4 if is_wide(call) else 1e-5) + min(2 * ratio(call) / count(call), 0.25)
 
 
 OP = Op(
@@ -50,6 +53,6 @@ OP = Op(
     infer=infer,
     real=real,
     reference=reference,
-    constraints=(constant_axes, int8_in_out, sums_fit),
+    constraints=(constant_axes, integer_in_out, sums_fit),
     bound=bound,
 )

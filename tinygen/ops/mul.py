@@ -10,10 +10,10 @@ import numpy as np
 from tinygen.ir.types import Array, DType, Real
 from tinygen.ops.base import Call, Op, given
 from tinygen.ops.binary import (
-    LIMIT_NOISE,
     ActivationAttrs,
     infer,
-    int8_or_plain_int32,
+    integers_or_plain_int32,
+    limit_noise,
     no_int32_activation,
     pointwise,
     two_inputs,
@@ -26,11 +26,13 @@ from tinygen.ops.numerics import (
     wrap_int32,
 )
 from tinygen.ops.shapes import broadcastable
+from tinygen.ops.wide import is_wide
 
 
 def scales_fit(call: Call[Any]) -> bool:
-    """The product of the input scales must be less than 2^15 times the output scale (products are 32 bits wide)."""
-    return call.output.dtype is not DType.INT8 or output_ratio(call) < 2.0**15
+    """The product of the input scales must be less than 2^15 times the output scale, or less than the output scale with
+    int16 (products are 32 bits wide)."""
+    return call.output.dtype is DType.INT32 or output_ratio(call) < (1.0 if is_wide(call) else 2.0**15)
 
 
 def output_ratio(call: Call[Any]) -> float:
@@ -55,7 +57,7 @@ def reference(call: Call[ActivationAttrs], inputs: Sequence[Array | None]) -> Se
 def bound(call: Call[ActivationAttrs]) -> float:
     """Half a step for the last rounding, and the rounding of the high product before it: half a unit of what the right
     shift divides by 2^s, where 2^-s is at most twice the ratio of scales."""
-    return 0.5 + LIMIT_NOISE + (min(output_ratio(call), 0.5) if call.output.dtype is DType.INT8 else 0)
+    return 0.5 + limit_noise(call) + (min(output_ratio(call), 0.5) if call.output.dtype is not DType.INT32 else 0)
 
 
 OP = Op(
@@ -64,7 +66,7 @@ OP = Op(
     infer=infer,
     real=real,
     reference=reference,
-    constraints=(two_inputs, int8_or_plain_int32, no_int32_activation, broadcastable, scales_fit),
+    constraints=(two_inputs, integers_or_plain_int32, no_int32_activation, broadcastable, scales_fit),
     bound=bound,
     pointwise=pointwise,
 )

@@ -1,4 +1,4 @@
-"""What AVERAGE_POOL_2D and MAX_POOL_2D share: a window slides over NHWC int8; cells outside the input do not count."""
+"""What AVERAGE_POOL_2D and MAX_POOL_2D share: a window slides over NHWC; cells outside the input do not count."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array
 from tinygen.ops.base import Activation, Call, Signature
 from tinygen.ops.shapes import window_output
+from tinygen.ops.wide import is_wide
 
 #: TFLM's tolerance when it compares the scales of input and output (pooling_common.cc).
 SCALE_TOLERANCE = 1e-6
@@ -47,10 +48,10 @@ def touches_input(call: Call[Any]) -> bool:
 
 
 def sums_fit(call: Call[Any]) -> bool:
-    """The window must cover less than 2^23 cells of the input."""
+    """The window must cover less than 2^23 cells of the input, or 2^15 of int16."""
     (_, height, width, _), attrs = call.input(0).shape, call.attrs
     cells: int = min(height, attrs.window[0]) * min(width, attrs.window[1])
-    return cells < 2**23
+    return cells < (2**15 if is_wide(call) else 2**23)
 
 
 def output_size(call: Call[PoolAttrs]) -> tuple[int, int]:
@@ -90,4 +91,4 @@ def pooled(call: Call[PoolAttrs], values: Array, reduce: Callable[..., Any]) -> 
 
 def scale_noise(call: Call[PoolAttrs]) -> float:
     """Steps by which slightly different scales of input and output put the output off its meaning."""
-    return 255 * abs(call.input(0).q.scale - call.output.q.scale) / call.output.q.scale
+    return (65535 if is_wide(call) else 255) * abs(call.input(0).q.scale - call.output.q.scale) / call.output.q.scale

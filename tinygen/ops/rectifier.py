@@ -11,7 +11,7 @@ from tinygen.ir.types import Array, Real
 from tinygen.ops.base import Activation, Call, Op, given
 from tinygen.ops.numerics import activation_range, clamp
 from tinygen.ops.rescaling import ratio, ratio_fits, rescaled, rescaling_bound
-from tinygen.ops.rules import always_pointwise, int8_in_out, same_as_input
+from tinygen.ops.rules import always_pointwise, integer_in_out, same_as_input
 
 
 def rectifier(activation: Activation) -> Op[Attrs]:
@@ -34,7 +34,7 @@ def rectifier(activation: Activation) -> Op[Attrs]:
         infer=same_as_input,
         real=real,
         reference=reference,
-        constraints=(int8_in_out, ratio_fits),
+        constraints=(integer_in_out, ratio_fits),
         bound=rescaling_bound,
         pointwise=always_pointwise,
     )

@@ -53,7 +53,7 @@ def infer(call: Call[ReducerAttrs]) -> Sequence[Signature]:
 
 
 def requantized_sum(call: Call[ReducerAttrs], inputs: Sequence[Array | None], rule: tuple[int, int]) -> Array:
-    """The zero-centred sum along the axes, times `rule` (multiplier, shift), as int8: QuantizedMeanOrSum."""
+    """The zero-centred sum along the axes, times `rule` (multiplier, shift), clamped: QuantizedMeanOrSum."""
     total = given(inputs[0]).astype(np.int64).sum(axis=axes(call), keepdims=call.attrs.keep_dims)
     centred = total - call.input(0).q.zero_point * count(call)
     return clamp(multiply_by_quantized_multiplier(centred, *rule) + call.output.q.zero_point, call.output)

@@ -39,5 +39,6 @@ def rounding_bound(factor: float, steps: float = 256) -> float:
 
 
 def rescaling_bound(call: Call[Any]) -> float:
-    """`Op.bound` of operators that round nowhere else, with int8 output."""
-    return rounding_bound(ratio(call))
+    """`Op.bound` of operators that round nowhere else."""
+    low, high = call.output.dtype.limits
+    return rounding_bound(ratio(call), high - low + 1)

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tinygen.ir.types import DType
+from tinygen.ir.types import DType, TensorType
 from tinygen.ops.base import Call, Signature
 
 
 def int8_in_out(call: Call[Any]) -> bool:
     """Input and output must be int8 with per-tensor scale and zero point."""
     return all(t is not None and t.dtype is DType.INT8 and per_tensor(t) for t in (call.inputs[0], *call.outputs))
+
+
+def integer_in_out(call: Call[Any]) -> bool:
+    """Input and output must be int8 with per-tensor scale and zero point, or int16 with zero point 0."""
+    return int8_in_out(call) or all(centred_int16(t) for t in (call.inputs[0], *call.outputs))
+
+
+def centred_int16(tensor: TensorType | None) -> bool:
+    """Whether `tensor` is int16 with one scale and zero point 0."""
+    return tensor is not None and tensor.dtype is DType.INT16 and per_tensor(tensor) and tensor.q.zero_point == 0
 
 
 def int8_or_float32(call: Call[Any]) -> bool:

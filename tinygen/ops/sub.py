@@ -16,7 +16,7 @@ from tinygen.ops.base import Call, Op, given
 from tinygen.ops.binary import (
     ActivationAttrs,
     infer,
-    int8_or_plain_int32,
+    integers_or_plain_int32,
     no_int32_activation,
     pointwise,
     two_inputs,
@@ -44,7 +44,7 @@ OP = Op(
     infer=infer,
     real=real,
     reference=reference,
-    constraints=(two_inputs, int8_or_plain_int32, no_int32_activation, broadcastable, scales_fit),
+    constraints=(two_inputs, integers_or_plain_int32, no_int32_activation, broadcastable, scales_fit),
     bound=bound,
     pointwise=pointwise,
 )

@@ -23,7 +23,7 @@ from tinygen.ops.convolution import (
     bound,
     constant_weights,
     four_dimensions,
-    int8_tensors,
+    int8_weights,
     int32_bias,
     requantize,
     rule_of,
@@ -95,7 +95,7 @@ OP = Op(
     reference=reference,
     constraints=(
         four_dimensions,
-        int8_tensors,
+        int8_weights,
         constant_weights,
         scales_by_channel,
         symmetric_weights,
