@@ -74,8 +74,8 @@ def rows_of(call: Call[Any]) -> Array:
 
 
 def unpacked(form: Form) -> tuple[Kernel, ...]:
-    """A kernel of `form` for each plain one."""
-    return tuple(_kernel(plain, form) for plain in PLAIN_KERNELS)
+    """A kernel of `form` for each plain one of int8 activations."""
+    return tuple(_kernel(plain, form) for plain in PLAIN_KERNELS if not plain.wide)
 
 
 def _kernel(plain: Kernel, form: Form) -> Kernel:
