@@ -105,8 +105,8 @@ def _best(options: Sequence[Choice], optimize: Optimize) -> Choice:
 
 
 def _forms(options: Sequence[Choice]) -> bool:
-    """Whether the options store weights in more than one way: else there is no need to pack them for all kernels."""
-    return len({o.kernel.form for o in options}) > 1
+    """Whether an option stores weights in a form of its own: else there is no need to pack them for all kernels."""
+    return any(o.kernel.form != PLAIN for o in options)
 
 
 def _useless(

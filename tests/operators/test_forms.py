@@ -13,6 +13,7 @@ from tests.convolutions import Spatial, output_quant, weight_scales
 from tests.forms import DRAWS, stored
 from tests.laws import assert_equal, draw_inputs, load, run_c
 from tests.operators import test_conv_2d, test_depthwise_conv_2d, test_fully_connected, test_transpose_conv
+from tests.operators.test_sparse_forms import NAMES
 from tests.strategies import FEW, quants
 from tinygen.kernels import kernels_for
 from tinygen.kernels.base import FORMS, PLAIN
@@ -48,7 +49,7 @@ FILES = st.tuples(
 
 
 def test_every_form_is_tried() -> None:
-    assert {*DRAWS, PLAIN} == {kernel.form for op in OPERANDS for kernel in kernels_for(op)} <= set(FORMS)
+    assert {*DRAWS, *NAMES, PLAIN} == {kernel.form for op in OPERANDS for kernel in kernels_for(op)} <= set(FORMS)
 
 
 @pytest.mark.parametrize("form", DRAWS)
