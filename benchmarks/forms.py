@@ -63,6 +63,19 @@ def values(count: int) -> Callable[[np.random.Generator, tuple[int, int]], Array
     return lambda rng, shape: rng.permutation(np.arange(-127, 128))[:count][rng.integers(0, count, shape)]
 
 
+def normal(kept: float) -> Callable[[np.random.Generator, tuple[int, int]], Array]:
+    """Draws from a normal distribution, keeps this share of the largest and shares 16 values, of which one is 0."""
+
+    def draw(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+        drawn = rng.normal(size=shape)
+        rank = np.abs(drawn) >= np.quantile(np.abs(drawn), 1 - kept)
+        centres = np.quantile(drawn[rank], (np.arange(15) + 0.5) / 15)
+        nearest = centres[np.abs(drawn[..., None] - centres).argmin(axis=-1)]
+        return np.where(rank, (nearest * 40).round(), 0)
+
+    return draw
+
+
 CASES = (
     Case("int8", PLAIN, levels(256)),
     Case("codebook of 16", "codebook", values(16)),
@@ -71,6 +84,8 @@ CASES = (
     Case("4 bits", "packed", levels(16)),
     Case("2 bits", "packed", levels(4, 20)),
     Case("ternary", "packed", levels(3, 50)),
+    Case("normal, codebook of 16", "entropy", normal(1.0)),
+    Case("90 % zeros, codebook of 16", "entropy", normal(0.1)),
 )
 
 

@@ -32,10 +32,19 @@ def _grid(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
     return (low + step * rng.integers(0, levels, shape)).astype(np.int8)
 
 
+def _peaked(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+    """One value more or less often than any other, and those with a spread of their own."""
+    others = np.clip(rng.normal(0, rng.uniform(0.1, 60), shape), -127, 127).round()
+    return np.where(rng.random(shape) < rng.choice([0, 0.5, 0.9, 0.99, 1]), rng.integers(-128, 128), others).astype(
+        np.int8
+    )
+
+
 #: For each form, weights that it holds.
 DRAWS: dict[str, Draw] = {
     "codebook": _shared,
     "packed": _grid,
+    "entropy": _peaked,
 }
 
 

@@ -81,10 +81,11 @@ def able(graph: Graph, node: Node, target: Target, optimize: Optimize) -> list[C
     """Every kernel that can compute `node` on `target`, in the form that the graph asks for, if it does."""
     call = call_of(graph, node)
     asked = next((graph.storage[n] for n in node.inputs if n in graph.storage), None)
-    kernels = [k for k in kernels_for(call.op) if k.requires <= target.features and k.takes(call)]
+    offered = [k for k in kernels_for(call.op) if not k.asked or optimize == "size" or k.form == asked]
+    kernels = [k for k in offered if k.requires <= target.features and k.takes(call)]
     if asked is not None and any(k.form == asked for k in kernels):
         return [Choice(k, call, asked=True) for k in kernels if k.form == asked]
-    usual = [Choice(k, call) for k in kernels if not k.asked or optimize == "size"]
+    usual = [Choice(k, call) for k in kernels]
     if not usual:
         raise UnsupportedError(
             f"node '{call.name}' ({call.op}): no kernel computes {_types(call)} on {target.name}; see docs/operators.md"

@@ -24,6 +24,7 @@ PLAIN = "plain"
 FORMS = {
     PLAIN: "one byte for each weight",
     "codebook": "indices into tables of at most 64 values",
+    "entropy": "Huffman codes, with runs of the most common value",
     "packed": "few bits: whole steps from a lowest value",
     "bitmap": "one bit for each weight, and the weights that are not zero",
     "gaps": "the weights that are not zero, each with four bits that tell how far it is from the one before",
