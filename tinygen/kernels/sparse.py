@@ -108,7 +108,8 @@ def launch(form: Form, coded: bool, call: Call[Any]) -> Sequence[Launch]:
 def window_params(call: Call[Any]) -> dict[str, int]:
     """The fields of templates/kernels/common/windows.c.j2."""
     _, kernel_h, kernel_w, channels = call.input(1).shape
-    params = {**spatial_params(call, kernel_h, kernel_w), "kernel_w": kernel_w, "channels": channels}
+    sizes = {"kernel_w": kernel_w, "channels": channels, "zero_point": call.input(0).q.zero_point}
+    params = {**spatial_params(call, kernel_h, kernel_w), **sizes}
     return {f"windows.{name}": value for name, value in params.items() if name != "batch"}
 
 
