@@ -55,7 +55,7 @@ def test_exit_codes_are_distinct() -> None:
     ("words", "code", "expected"),
     [
         (["nothing.tflite"], 2, ["cannot read model 'nothing.tflite': No such file"]),
-        (["."], 2, ["is a folder; expected a .tflite or .onnx file"]),
+        (["."], 2, ["is a folder; expected a .tflite, .onnx or .keras file"]),
         (["kws.tflite", "--target", "z80"], 2, ["z80"]),
         (["kws.tflite", "--name", "1st"], 2, ["1st"]),
         (["kws.tflite", "--name", "a b"], 2, ["a b"]),

@@ -172,8 +172,8 @@ def test_constants_do_not_alias_the_file() -> None:
         ("kws.tflite", b"TFL3", "not a TFLite model"),
         ("kws.tflite", b"\x08\x00\x00\x00ABCD" + bytes(100), "not a TFLite model"),
         ("kws.onnx", b"\x08\x07\x12\x07pytorch", "the ONNX file holds no graph"),
-        ("kws.h5", b"\x89HDF\r\n\x1a\n" + bytes(64), "is a Keras model in HDF5"),
-        ("kws.keras", b"PK\x03\x04" + bytes(64), "is a zip archive"),
+        ("kws.dat", b"\x89HDF\r\n\x1a\n" + bytes(64), "is HDF5: if it is a Keras model, give it a name"),
+        ("kws.zip", b"PK\x03\x04" + bytes(64), "is a zip archive"),
         ("kws.tflite", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         ("kws.tflite", b"<!DOCTYPE html><html>", "download the model itself"),
         ("kws.txt", b"print('hello')", "no ONNX model: export it as one of them"),
@@ -191,7 +191,7 @@ def test_other_files(tmp_path: Path, name: str, data: bytes, words: str) -> None
 def test_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot read model '.*kws.tflite': No such file"):
         frontends.load(tmp_path / "kws.tflite")
-    with pytest.raises(UsageError, match=r"is a folder; expected a .tflite or .onnx file"):
+    with pytest.raises(UsageError, match=r"is a folder; expected a .tflite, .onnx or .keras file"):
         frontends.load(tmp_path)
     with pytest.raises(UsageError, match="not a regular file"):
         frontends.load(Path("/dev/zero"))

@@ -259,7 +259,7 @@ def test_wrong_shapes(shapes: dict[str, tuple[int, ...]], words: str) -> None:
 def test_shapes_are_for_onnx(tmp_path: Path) -> None:
     path = tmp_path / "m.tflite"
     path.write_bytes(b"\0\0\0\0TFL3")
-    with pytest.raises(UsageError, match="--shape is for ONNX models"):
+    with pytest.raises(UsageError, match="--shape is for ONNX and Keras models"):
         frontends.load(path, {"x": (1,)})
 
 

@@ -159,8 +159,7 @@ def _source(model: str | Path | Graph, shapes: Shapes | None = None) -> tuple[Gr
         check_model(model)
         return model, ModelInfo(model.name, "graph", hashlib.sha256(store.dumps(model)).hexdigest())
     path = Path(model)
-    graph, data = load(path, shapes), path.read_bytes()
-    return graph, ModelInfo(_encodable(path.name), frontends.format_of(data), hashlib.sha256(data).hexdigest())
+    return load(path, shapes), ModelInfo(_encodable(path.name), *frontends.identified(path))
 
 
 def _calibrated(graph: Graph, calibration: Source, preprocessing: Preprocessing | None, limit: int | None) -> Quantized:

@@ -16,6 +16,7 @@ from tinygen.data.calibration import Samples, Source, load_labelled
 from tinygen.data.preprocessing import Preprocessing
 from tinygen.errors import UsageError
 from tinygen.evaluation import metrics
+from tinygen.frontends.keras import is_keras
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, Real, TensorType
 from tinygen.ops.limits import is_float
@@ -79,7 +80,9 @@ def evaluate(
         raise UsageError(f"metric '{metric}': expected one of {', '.join(get_args(Metric))}")
     if on not in get_args(On):
         raise UsageError(f"on '{on}': expected reference, host or qemu")
-    folder = Path(model) if isinstance(model, str | Path) and Path(model).is_dir() else None
+    folder = (
+        Path(model) if isinstance(model, str | Path) and Path(model).is_dir() and not is_keras(Path(model)) else None
+    )
     graph = model if isinstance(model, Graph) else running.read_graph(folder) if folder else api.load(model, shapes)
     samples = load_labelled(data, [(n, graph.types[n]) for n in graph.inputs], limit=limit, preprocessing=preprocessing)
     outputs = {}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinygen.errors import ModelError, TinygenError, UsageError
-from tinygen.frontends import tflite
+from tinygen.frontends import keras, tflite
 from tinygen.ir import store
 from tinygen.ir.graph import Graph
 from tinygen.ops import all_ops
@@ -21,8 +22,8 @@ STORED, _ZIP = (".tg", ".tgm"), b"PK\x03\x04"
 #: What a file of another kind begins with, and what to do with it.
 _OTHERS = (
     (b"", "is empty: copy or export it again"),
-    (b"\x89HDF", "is a Keras model in HDF5: convert it with tf.lite.TFLiteConverter to an int8 .tflite file"),
-    (_ZIP, "is a zip archive: unpack it, or convert a .keras model to an int8 .tflite file"),
+    (b"\x89HDF", "is HDF5: if it is a Keras model, give it a name that ends in .h5"),
+    (_ZIP, "is a zip archive: unpack it, or if it is a Keras model, give it a name that ends in .keras"),
     (b"version https://git-lfs", "is a Git LFS pointer, not the model itself: fetch the model with 'git lfs pull'"),
     (b"<", "is an HTML or XML text: download the model itself"),
 )
@@ -43,9 +44,7 @@ def read_bytes(path: Path) -> bytes:
     """The content of a model file; raises `UsageError` if it cannot be read, `ModelError` if it is absurdly large."""
     try:
         if path.is_dir():
-            raise UsageError(
-                f"'{path}' is a folder; expected a .tflite or .onnx file (convert a SavedModel with TensorFlow)"
-            )
+            raise UsageError(f"'{path}' is a folder; expected a .tflite, .onnx or .keras file, or a SavedModel folder")
         size, regular = path.stat().st_size, path.is_file()
         if size > MAX_FILE_BYTES:
             raise ModelError(f"{path.name}: {size} bytes is too large for a microcontroller's model")
@@ -62,20 +61,33 @@ def load(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Gra
 
 
 def load_with_notes(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Loaded:
-    """The graph in the model file `path`, whatever its format: TFLite, ONNX or tinygen's own.
+    """The graph in the model file `path`, whatever its format: TFLite, ONNX, Keras (a SavedModel folder, too), our own.
 
     `shapes` fixes the dynamic dimensions of inputs, by name; a dynamic first dimension is 1 without it.
     """
+    if keras.is_keras(path):
+        converted = keras.convert(path, shapes)
+        return Loaded(tflite.read(path, converted.data), converted.notes)
     data = _model_bytes(path)
     if not _is_onnx(path, data):
         if shapes:
-            raise UsageError(f"{path.name}: --shape is for ONNX models; the inputs of others have their sizes")
+            raise UsageError(
+                f"{path.name}: --shape is for ONNX and Keras models; the inputs of others have their sizes"
+            )
         return Loaded(_stored(path, data) if _is_stored(path, data) else tflite.read(path, data))
     # imported here: onnx takes half a second to import, which TFLite models need not wait for
     from tinygen.frontends import onnx
 
     reading = onnx.read(path, data, shapes)
     return Loaded(reading.graph, reading.notes)
+
+
+def identified(path: Path) -> tuple[str, str]:
+    """The name of the format of the model `path`, and the SHA-256 of its content."""
+    if keras.is_keras(path):
+        return keras.format_of(path), keras.fingerprint(path)
+    data = path.read_bytes()
+    return format_of(data), hashlib.sha256(data).hexdigest()
 
 
 def format_of(data: bytes) -> str:
@@ -87,6 +99,8 @@ def format_of(data: bytes) -> str:
 
 def operators(path: Path) -> list[str]:
     """The operators of a model file in order, supported or not, by the names of its format."""
+    if keras.is_keras(path):
+        return tflite.operators(path, keras.convert(path).data)
     data = _model_bytes(path)
     if _is_stored(path, data):
         return [node.op for node in _stored(path, data).nodes]
