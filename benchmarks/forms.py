@@ -23,6 +23,7 @@ from tests.operators import test_conv_2d, test_depthwise_conv_2d, test_fully_con
 from tinygen import api
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array
+from tinygen.kernels import kernels_for
 from tinygen.kernels.base import PLAIN
 from tinygen.ops.convolution import OPERANDS
 from tinygen.reference import run
@@ -76,6 +77,36 @@ def normal(kept: float) -> Callable[[np.random.Generator, tuple[int, int]], Arra
     return draw
 
 
+def pruned(zeros: float, block: int = 1, count: int = 254) -> Callable[[np.random.Generator, tuple[int, int]], Array]:
+    """Draws from `count` values other than 0, and sets this share of blocks of neighbours to 0."""
+
+    def draw(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+        drawn = rng.permutation(np.setdiff1d(np.arange(-127, 128), [0]))[:count][rng.integers(0, count, shape)]
+        blocks = drawn.reshape(-1, block)
+        blocks[rng.permutation(len(blocks))[: round(len(blocks) * zeros)]] = 0
+        return drawn
+
+    return draw
+
+
+def n_of_4(n: int, count: int = 254) -> Callable[[np.random.Generator, tuple[int, int]], Array]:
+    """Draws as `pruned`, and keeps n of each four neighbours."""
+
+    def draw(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+        drawn = pruned(0.0, count=count)(rng, shape)
+        ranks = rng.random((drawn.size // 4, 4)).argsort(axis=1).reshape(shape)
+        return np.where(ranks < n, drawn, 0)
+
+    return draw
+
+
+def sparse(form: str, block: int = 1) -> Iterator[Case]:
+    """A form at several sparsities."""
+    for zeros in (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95):
+        if form != "gaps" or zeros >= 0.5:
+            yield Case(f"{zeros:.0%} {'zeros' if block == 1 else 'zero blocks'}", form, pruned(zeros, block))
+
+
 CASES = (
     Case("int8", PLAIN, levels(256)),
     Case("codebook of 16", "codebook", values(16)),
@@ -86,6 +117,16 @@ CASES = (
     Case("ternary", "packed", levels(3, 50)),
     Case("normal, codebook of 16", "entropy", normal(1.0)),
     Case("90 % zeros, codebook of 16", "entropy", normal(0.1)),
+    *sparse("bitmap"),
+    Case("50% zeros, codebook of 16", "bitmap", pruned(0.5, count=16)),
+    Case("80% zeros, codebook of 16", "bitmap", pruned(0.8, count=16)),
+    *sparse("gaps"),
+    Case("90% zeros, codebook of 15", "gaps", pruned(0.9, count=15)),
+    Case("2:4", "n_of_m", n_of_4(2)),
+    Case("1:4", "n_of_m", n_of_4(1)),
+    Case("2:4, codebook of 16", "n_of_m", n_of_4(2, 16)),
+    *sparse("blocks", 4),
+    Case("50% zero blocks, codebook of 16", "blocks", pruned(0.5, 4, 16)),
 )
 
 
@@ -140,7 +181,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--forms", nargs="*", help="only these forms (default: all)")
     options = parser.parse_args(arguments)
     cases = [case for case in CASES if not options.forms or case.form in (PLAIN, *options.forms)]
-    rows = [measured(name, graph, case, options.core) for name, graph in layers().items() for case in cases]
+    rows = [
+        measured(name, graph, case, options.core)
+        for name, graph in layers().items()
+        for case in cases
+        if any(kernel.form == case.form for kernel in kernels_for(graph.nodes[0].op))
+    ]
     print("\n".join(table(rows)))
     return 0
 

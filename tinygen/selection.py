@@ -116,10 +116,11 @@ def _useless(
     """Templates whose kernels were chosen for their form of weights, but save less than their code."""
     if optimize == "speed":
         return
-    saved: dict[str, int] = {}
+    saved, code = dict[str, int](), dict[str, int]()
     for name, choice in chosen.items():
         plain = [o.bytes for o in options[name] if o.kernel.form == PLAIN]
         if choice.kernel.form != PLAIN and not choice.asked and plain:
-            template, code = choice.kernel.template, choice.kernel.code
-            saved[template] = saved.get(template, -code) + min(plain) - choice.bytes
-    yield from (template for template, total in saved.items() if total <= 0)
+            template = choice.kernel.template
+            saved[template] = saved.get(template, 0) + min(plain) - choice.bytes
+            code[template] = max(code.get(template, 0), choice.kernel.code)
+    yield from (template for template, total in saved.items() if total <= code[template])

@@ -39,7 +39,8 @@ class Form:
     """One form: how it packs rows, which share of them it stores, up to which share it is smaller than plain weights.
 
     `costs`: instructions for each weight and for each weight that is stored, on a Cortex-M4 under QEMU, where pixels
-    are computed one at a time, and where two are. `code`: see `Kernel`.
+    are computed one at a time, and where two are. `code`: bytes of code on a Cortex-M4, for matrix products, and where
+    windows are gathered.
     """
 
     name: str
@@ -47,20 +48,21 @@ class Form:
     share: Callable[[Array], float]
     limit: float
     costs: tuple[tuple[float, float], tuple[float, float]]
-    code: int
+    code: tuple[int, int]
 
 
+BITMAP = Form("bitmap", layouts.bitmap, layouts.density, 0.85, ((2.5, 3.1), (1.4, 2.5)), (400, 950))
 FORMS = (
-    Form("bitmap", layouts.bitmap, layouts.density, 0.85, ((2.5, 3.1), (1.4, 2.5)), 600),
-    Form("gaps", layouts.gaps, layouts.density, 0.65, ((0.3, 6.6), (0.3, 4.4)), 500),
-    Form("n_of_m", layouts.n_of_m, layouts.share_of_groups, 0.5, ((0.3, 5.2), (0.3, 4.6)), 550),
-    Form("blocks", layouts.blocks, layouts.density_of_blocks, 0.85, ((0.2, 3.9), (0.2, 3.2)), 600),
+    BITMAP,
+    Form("gaps", layouts.gaps, layouts.density, 0.65, ((0.3, 6.6), (0.3, 4.4)), (250, 800)),
+    Form("n_of_m", layouts.n_of_m, layouts.share_of_groups, 0.5, ((0.3, 5.2), (0.3, 4.6)), (350, 900)),
+    Form("blocks", layouts.blocks, layouts.density_of_blocks, 0.85, ((0.2, 3.9), (0.2, 3.2)), (450, 1000)),
 )
 
 
-def accepts(form: Form, coded: bool, call: Call[Any]) -> bool:
+def accepts(form: Form, coded: bool, gathered: bool, call: Call[Any]) -> bool:
     """Weights that are constant, 0 where they are zero, not in groups, and of the form's structure."""
-    if call.constants[1] is None or any(weights_of(call).q.zero_points):
+    if is_gathered(call) is not gathered or call.constants[1] is None or any(weights_of(call).q.zero_points):
         return False
     if call.op == "CONV_2D" and call.input(1).shape[3] != call.input(0).shape[3]:
         return False
@@ -119,12 +121,13 @@ KERNELS = tuple(
         template=f"sparse/{form.name}",
         function=f"sparse_{form.name}",
         launch=partial(launch, form, coded),
-        accepts=partial(accepts, form, coded),
+        accepts=partial(accepts, form, coded, gathered),
         uses=USES,
         speed=partial(speed, form, coded),
         form=form.name,
-        code=form.code,
+        code=form.code[gathered],
     )
     for form in FORMS
     for coded in (False, True)
+    for gathered in (False, True)
 )
