@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -27,7 +27,7 @@ from tinygen.ir.program import Program
 from tinygen.lower import Optimize, lower
 from tinygen.measure import measure
 from tinygen.ops.limits import check_model
-from tinygen.passes import LOSSLESS, run_passes
+from tinygen.passes import lossless, run_passes
 from tinygen.plan.arena import Plan, plan
 from tinygen.plan.budget import Budget, check_budget
 from tinygen.plan.order import in_best_order
@@ -89,13 +89,15 @@ def build(
     recipe: Recipe | None = None,
     data: Source | None = None,
     heard: Callable[[Bought], None] = lambda bought: None,
+    without: Collection[str] = (),
 ) -> Build:
     """Compile `model` (a file or a graph) for `target` (a core or board, or its name).
 
     `name` prefixes every C symbol (default: from the file name). `ram` and `flash` are budgets in bytes (default:
     the board's). A float model is quantized to int8 by what its tensors hold on the samples in `calibration` (a file, a
     folder, ``random`` or Python objects: see `tinygen.data.calibration`), after `preprocessing`. `float_io` makes the
-    program's inputs and outputs float32 where they would be int8. `shapes` is as for `load`.
+    program's inputs and outputs float32 where they would be int8. `shapes` is as for `load`. `without` names lossless
+    passes (see `tinygen.passes.LOSSLESS`) that shall not run.
 
     `recipe` compresses the model: a TOML file (see `tinygen.compress.recipe`), values by technique such as ``{"share":
     16}``, or techniques. It is fitted to `calibration`, and judged on samples of it that are held back, or on `data`
@@ -109,11 +111,12 @@ def build(
     techniques = read_recipe(recipe)
     if data is not None and not techniques:
         raise UsageError("--data judges what compression loses: pass a technique, too, such as --share 16, or --recipe")
-    compression = Compression(techniques, goal, optimize, data, heard)
+    passes = lossless(without)
+    compression = Compression(techniques, goal, optimize, data, heard, passes)
     made = shrink(graph, info.file, calibration, preprocessing, compression)
     graph = with_float_ports(made.graph) if float_io else made.graph
     graph = replace(graph, name=symbol(name if name is not None else graph.name, given=name is not None))
-    graph, outcomes = run_passes(graph, LOSSLESS)
+    graph, outcomes = run_passes(graph, passes)
     graph, program, layout = laid_out(graph, goal, optimize)
     command = command_line(
         info.file,
@@ -126,6 +129,7 @@ def build(
         float_io,
         preprocessing,
         recipe,
+        without,
     )
     command += shape_words(shapes)
     sources = {

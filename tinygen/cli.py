@@ -73,6 +73,7 @@ def _bytes(option: str) -> Callable[[click.Context, click.Parameter, str | None]
 )
 @click.option("--calibration", help="Samples of a float model's input: .npz, .npy, a folder, or 'random'.")
 @click.option("--float-io", is_flag=True, help="Inputs and outputs in float32 instead of int8.")
+@click.option("--without", metavar="PASS", multiple=True, help="A lossless pass to leave out, such as dead-channels.")
 @compressed
 @shape_option
 @preprocessed
@@ -87,6 +88,7 @@ def build(
     optimize: Any,
     calibration: str | None,
     float_io: bool,
+    without: tuple[str, ...],
     shapes: Mapping[str, tuple[int, ...]],
     preprocessing: Preprocessing,
     recipe: Recipe | None,
@@ -109,6 +111,7 @@ def build(
             recipe=recipe,
             data=data,
             heard=(lambda bought: None) if as_json else tell,
+            without=without,
         )
         folder = made.write(out if out is not None else Path(made.name))
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from tinygen.compress.recipe import Recipe
@@ -53,6 +53,7 @@ def command_line(
     float_io: bool = False,
     preprocessing: Preprocessing | None = None,
     recipe: Recipe | None = None,
+    without: Collection[str] = (),
 ) -> str:
     """The command that makes the same files again, without folders; samples out of Python are called SAMPLES."""
     words = ["tinygen", "build", file, "--target", target]
@@ -71,6 +72,7 @@ def command_line(
         words += [] if value is None else [option, str(value)]
     words += ["--float-io"] if float_io else []
     words += spelled(recipe)
+    words += [word for name in without for word in ("--without", name)]
     return shlex.join(words)
 
 

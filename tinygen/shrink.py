@@ -17,6 +17,7 @@ from tinygen.errors import UsageError
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, Real, TensorType
 from tinygen.ops.limits import is_float, is_given
+from tinygen.passes import LOSSLESS, Pass
 from tinygen.quantize import quantize
 from tinygen.quantize.given import from_given
 from tinygen.quantize.report import Report, inputs_of
@@ -32,7 +33,8 @@ class Compression:
     """What compression is asked for.
 
     `target` and `optimize` are what costs are measured for, `data` holds samples (with labels) to judge with instead of
-    calibration samples, and `heard` gets a line for each technique as soon as it is known.
+    calibration samples, and `heard` gets a line for each technique as soon as it is known; the lossless
+    `passes` run before and after each.
     """
 
     techniques: Sequence[Technique]
@@ -40,6 +42,7 @@ class Compression:
     optimize: Optimize = "balanced"
     data: Source | None = None
     heard: Callable[[Bought], None] = field(default=lambda bought: None)
+    passes: Sequence[Pass] = LOSSLESS
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,13 @@ def shrink(
         return Shrunk(made.graph, made.report)
     start, evidence = started(graph, calibration, compression.data, preprocessing)
     small, bought = compress(
-        start.graph, compression.techniques, evidence, compression.target, compression.optimize, compression.heard
+        start.graph,
+        compression.techniques,
+        evidence,
+        compression.target,
+        compression.optimize,
+        compression.heard,
+        compression.passes,
     )
     return Shrunk(small, start.quantization, bought)
 

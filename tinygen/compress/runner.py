@@ -15,7 +15,7 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, Real
 from tinygen.lower import lower
 from tinygen.measure import measure
-from tinygen.passes import LOSSLESS, run_passes
+from tinygen.passes import LOSSLESS, Pass, run_passes
 from tinygen.passes.base import macs
 from tinygen.plan.arena import plan
 from tinygen.quantize.report import decibels
@@ -64,8 +64,11 @@ def compress(
     target: Target,
     optimize: Optimize = "balanced",
     heard: Callable[[Bought], None] = lambda bought: None,
+    passes: Sequence[Pass] = LOSSLESS,
 ) -> tuple[Graph, tuple[Bought, ...]]:
     """`graph` (int8) after `techniques`, and what each of them bought; `heard` gets each line as soon as it is known.
+
+    `passes` run before the first technique and after each.
 
     Quality is measured on the held-back evidence, against its truth or else against `graph` itself. Raises
     `UsageError` for an order of techniques in which a later one would undo an earlier one.
@@ -79,12 +82,12 @@ def compress(
         lines.append(Bought(name, done, declined, *_costs(graph, target, optimize), macs(graph), quality))
         heard(lines[-1])
 
-    graph, _ = run_passes(graph, LOSSLESS)
+    graph, _ = run_passes(graph, passes)
     note("start", graph)
     for technique in techniques:
         check_patterns(technique, graph)
         result = technique.run(graph, evidence)
-        graph, _ = run_passes(result.graph, LOSSLESS)
+        graph, _ = run_passes(result.graph, passes)
         note(technique.name, graph, result.done, result.declined)
     return graph, tuple(lines)
 

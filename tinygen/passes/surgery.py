@@ -32,7 +32,7 @@ def remove_channels(graph: Graph, keep: Mapping[str, Array]) -> Graph:
     """
     surgery = _Surgery(graph, {name: mask for name, mask in keep.items() if not mask.all()})
     nodes = [surgery.node(node) for node in graph.nodes if surgery.remains(node)]
-    smaller = graph.with_nodes(nodes, types=surgery.types, constants=surgery.constants)
+    smaller = graph.with_nodes(nodes, types=surgery.types, constants=surgery.constants, storage=surgery.storage)
     _check(smaller)
     return smaller
 
@@ -54,8 +54,10 @@ class _Surgery:
     cut: Mapping[str, Array]
     types: dict[str, TensorType] = field(default_factory=dict)
     constants: dict[str, Array] = field(default_factory=dict)
+    storage: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.storage.update(self.graph.storage)
         self.constants.update(self.graph.constants)
         self.types.update(self.graph.types)
         for name, mask in self.cut.items():
@@ -92,6 +94,7 @@ class _Surgery:
         call, where = call_of(self.graph, node), OPERANDS[node.op]
         source, target = node.inputs[where.input], node.outputs[0]
         inputs: list[str] = list(node.inputs)
+        inputs[where.input] = self._operand(source)
         if source in self.cut and mixes(call):
             if not self.cut[source].any():
                 raise ValueError(f"removing channels left {node.op} '{node.name}' without any input")
@@ -112,6 +115,8 @@ class _Surgery:
         mine = name not in self.graph.constants or _readers(self.graph, name) == 1
         target = name if mine else self._fresh(name)
         self.constants[target] = smaller
+        if name in self.storage:
+            self.storage[target] = self.storage[name]
         self.types[target] = replace(tensor, shape=smaller.shape, quant=_sliced_quant(tensor.quant, mask, axis))
         return target
 
