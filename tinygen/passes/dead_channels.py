@@ -107,19 +107,23 @@ def _lines(graph: Graph, smaller: Graph) -> Iterator[str]:
             continue
         if after is None:
             same = node.outputs[0] in smaller.constants
-            yield f"{label(node)} {'gives the same for every input' if same else 'is not needed'}: {before} bytes less"
+            yield f"{label(node)} {'gives the same for every input' if same else 'is not needed'}: {_less(before)}"
             continue
         (read, made), (read_now, made_now) = _channels(graph, node), _channels(smaller, after)
         if (read, made) != (read_now, made_now):
             yield (
                 f"{label(node)} computes {made_now} of {made} channels from {read_now} of {read}: "
-                f"{before - _bytes(smaller, after)} bytes less"
+                f"{_less(before - _bytes(smaller, after))}"
             )
 
 
 def _channels(graph: Graph, node: Node) -> tuple[int, int]:
     """How many channels a layer reads and makes."""
     return channels_of(graph.types[node.inputs[0]]), channels_of(graph.types[node.outputs[0]])
+
+
+def _less(saved: int) -> str:
+    return f"{abs(saved)} bytes {'less' if saved >= 0 else 'more, for a bias'}"
 
 
 def _bytes(graph: Graph, node: Node) -> int:
