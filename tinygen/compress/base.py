@@ -56,6 +56,10 @@ class Setting:
         matches = (value for pattern, value in self.layers.items() if fnmatch.fnmatchcase(node.name, pattern))
         return next(matches, self.value)
 
+    def names(self, node: Node) -> bool:
+        """Whether one of the patterns matches `node`."""
+        return any(fnmatch.fnmatchcase(node.name, pattern) for pattern in self.layers)
+
 
 class Technique(Protocol):
     """A lossy (or storage) rewrite of an int8 graph: a frozen dataclass of settings.

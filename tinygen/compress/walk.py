@@ -1,0 +1,116 @@
+"""Two networks side by side: the original, and one that is being made of it node by node, on the same samples.
+
+Whoever changes a layer sees what reaches it in the network as changed so far, and what it gave in the original.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tinygen.compress.base import Sample
+from tinygen.compress.batches import run_node, run_stacked, stacked
+from tinygen.compress.regression import Halves
+from tinygen.ir.graph import Graph, Node
+from tinygen.ir.types import Array, Real, TensorType
+from tinygen.ops import Call, call_of
+from tinygen.ops.convolution import OPERANDS, real_bias
+from tinygen.quantize.refine import columns, is_layer, rows
+from tinygen.quantize.report import decibels
+
+#: Output pixels of a layer that are looked at, over all samples; and the numbers that are held of them at a time.
+MAX_ROWS, MAX_HELD = 1 << 16, 1 << 22
+
+
+@dataclass
+class Walk:
+    """The network in the making: its nodes so far, and the tensors of both networks, stacked over samples.
+
+    `truth` has the original's tensors, `now` those of the network in the making. `kept` are masks of the channels that
+    tensors of the original keep (by name; others keep all).
+    """
+
+    original: Graph
+    types: dict[str, TensorType]
+    constants: dict[str, Array]
+    truth: Mapping[str, Array]
+    now: dict[str, Array]
+    kept: Mapping[str, Array] = field(default_factory=dict)
+    nodes: list[Node] = field(default_factory=list)
+
+    def call(self, node: Node) -> Call[Any]:
+        return call_of(self, node)
+
+    def add(self, node: Node) -> None:
+        """`node` as the next one, and what it computes."""
+        self.now.update(run_node(self.call(node), node, self.now, self.constants))
+        self.nodes.append(node)
+
+    def graph(self) -> Graph:
+        """The network, once all nodes are added."""
+        return self.original.with_nodes(self.nodes, types=self.types, constants=self.constants)
+
+    def before(self, node: Node) -> Node | None:
+        """The layer of the original that computes what layer `node` is to compute; None if there is none."""
+        old = self.original.producer(node.outputs[0])
+        return old if old is not None and is_layer(self.original, old) and old.op == node.op else None
+
+    def changed(self, node: Node, before: Node) -> bool:
+        """Whether layer `node` gets other inputs than layer `before` of the original."""
+        now, then = self.now[node.inputs[0]], self.truth[before.inputs[0]]
+        return now.size != then.size or not np.array_equal(now.ravel(), then.ravel())
+
+    def moments(self, node: Node, before: Node) -> Halves:
+        """What the weights of `node` multiply now, and what `before` gave in the original ahead of its activation."""
+        call, old = self.call(node), call_of(self.original, before)
+        now, then = self.now[node.inputs[0]], self.truth[before.inputs[0]]
+        pixels = call.output.elements // call.output.shape[-1]
+        step, seen = max(1, pixels * len(now) // MAX_ROWS), Halves()
+        size = max(1, MAX_HELD // (pixels * max(c.input(1).elements // c.input(1).shape[0] for c in (call, old))))
+        for half, picked in enumerate(seen.halves(len(now))):
+            for some in np.split(picked, range(size, len(picked), size)):
+                inputs, targets = _inputs(call, now[some])[::step], self._targets(old, before, then[some])[::step]
+                seen.add(half, inputs, targets.reshape(len(inputs), inputs.shape[1], -1))
+        return seen
+
+    def inputs(self, node: Node, limit: int) -> Real:
+        """About `limit` of the rows that the weights of `node` multiply now: [rows, groups, depth]."""
+        call, now = self.call(node), self.now[node.inputs[0]]
+        pixels = call.output.elements // call.output.shape[-1]
+        some = now[:: max(1, len(now) * min(pixels, 64) // limit)]
+        found = _inputs(call, some)
+        return found[:: max(1, len(found) // limit)]
+
+    def _targets(self, call: Call[Any], before: Node, values: Array) -> Real:
+        """What the original layer's sums are, bias included: [pixels, channels that are kept]."""
+        where, inputs = OPERANDS[before.op], _inputs(call, values)
+        weights = call.input(where.weights).dequantize(call.constant(where.weights))
+        by_group = columns(before.op, weights, inputs.shape[1]).transpose(0, 2, 1)
+        sums = (inputs.transpose(1, 0, 2) @ by_group).transpose(1, 0, 2)
+        flat = sums.reshape(len(sums), -1) + real_bias(call, [None] * (where.bias + 1))
+        mask = self.kept.get(before.outputs[0])
+        return np.asarray(flat if mask is None else flat[:, mask])
+
+    def closeness(self, name: str) -> float:
+        """Signal-to-noise ratio in dB of tensor `name`, in the channels that are kept."""
+        mask, exact = self.kept.get(name), self.original.types[name].dequantize(self.truth[name])
+        exact = exact if mask is None else exact[..., mask]
+        lost = self.types[name].dequantize(self.now[name]) - exact
+        return decibels(float(np.sum(exact**2)), float(np.sum(lost**2)))
+
+
+def _inputs(call: Call[Any], values: Array) -> Real:
+    """The rows that the layer's weights multiply, in real numbers, for stacked `values` of its input."""
+    return rows(call, call.input(0).dequantize(values.reshape(-1, *values.shape[2:])))
+
+
+def walk(
+    original: Graph, samples: Sequence[Sample], kept: Mapping[str, Array] | None = None, graph: Graph | None = None
+) -> Walk:
+    """A walk before its first node, with the types and constants of `graph` (or of the original)."""
+    made = graph if graph is not None else original
+    started = {name: stacked(samples, index) for index, name in enumerate(original.inputs)}
+    return Walk(original, dict(made.types), dict(made.constants), run_stacked(original, samples), started, kept or {})
