@@ -76,6 +76,7 @@ class Kernel:
     - `form`: how it stores the weights in flash (`FORMS`). A form is lossless: `accepts` looks at the weights' values,
       and the kernel gives the bits that the plain one gives.
     - `code`: bytes that the kernel's code adds to flash, roughly: a form has to save more.
+    - `per_call`: bytes that each call of the kernel adds besides, roughly, beyond a call of the plain one.
     - `asked`: not chosen of its own accord, but where the graph asks for its form, or flash counts most.
     """
 
@@ -91,6 +92,7 @@ class Kernel:
     speed: float | Callable[[Call[Any]], float] = 10.0
     form: str = PLAIN
     code: int = 0
+    per_call: int = 0
     asked: bool = False
 
     def takes(self, call: Call[Any]) -> bool:

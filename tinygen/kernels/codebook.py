@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygen.ir.types import Array
 from tinygen.kernels import indices
+from tinygen.kernels.indexed import indexed
 from tinygen.kernels.stored import Fields, Form, unpacked
 
 #: The most values in one table: beyond, an index takes 7 bits.
@@ -50,6 +51,12 @@ FORM = Form(
     name="codebook",
     pack=pack,
     uses=("common/indices",),
-    code={"conv_2d": 400, "fully_connected": 400, "depthwise_conv_2d": 400, "transpose_conv": 400},
+    code={
+        "conv_2d": 400,
+        "fully_connected": 400,
+        "fully_connected_dot": 400,
+        "depthwise_conv_2d": 400,
+        "transpose_conv": 400,
+    },
 )
-KERNELS = unpacked(FORM)
+KERNELS = (*unpacked(FORM), *indexed(FORM))

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygen.ir.types import Array
 from tinygen.kernels import indices
+from tinygen.kernels.indexed import indexed
 from tinygen.kernels.stored import Fields, Form, unpacked
 
 #: The most steps of a grid, which is as many as the C decoder has room for.
@@ -56,6 +57,12 @@ FORM = Form(
     name="packed",
     pack=pack,
     uses=("common/indices",),
-    code={"conv_2d": 400, "fully_connected": 400, "depthwise_conv_2d": 400, "transpose_conv": 400},
+    code={
+        "conv_2d": 400,
+        "fully_connected": 400,
+        "fully_connected_dot": 400,
+        "depthwise_conv_2d": 400,
+        "transpose_conv": 400,
+    },
 )
-KERNELS = unpacked(FORM)
+KERNELS = (*unpacked(FORM), *indexed(FORM))

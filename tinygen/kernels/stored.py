@@ -85,13 +85,9 @@ def _kernel(plain: Kernel, form: Form) -> Kernel:
         return plain.accepts(call) and form.of(call) is not None
 
     def launch(call: Call[Any]) -> Sequence[Launch]:
-        (one,) = plain.launch(call)
-        stored, rows = form.of(call), rows_of(call)
-        assert stored is not None, "only what is accepted is launched"
+        (one,), rows = plain.launch(call), rows_of(call)
         at_once, count = _at_once(plain.function, one.params, rows)
-        params = {f"plain.{name}": value for name, value in one.params.items() if name != "weights"}
-        params |= {f"stored.{name}": value for name, value in stored.items()}
-        return (replace(one, params={**params, **at_once}, scratch=count * rows.shape[1]),)
+        return (replace(one, params={**nested(form, call, one), **at_once}, scratch=count * rows.shape[1]),)
 
     def speed(call: Call[Any]) -> float:
         products = plain.speed(call) if callable(plain.speed) else plain.speed
@@ -109,6 +105,14 @@ def _kernel(plain: Kernel, form: Form) -> Kernel:
         code=form.code[plain.function],
         asked=form.asked,
     )
+
+
+def nested(form: Form, call: Call[Any], plain: Launch) -> dict[str, int | float | Array]:
+    """The fields of a kernel of `form`: those of the `plain` launch as ``plain``, the packed weights as ``stored``."""
+    stored = form.of(call)
+    assert stored is not None, "only what is accepted is launched"
+    params = {f"plain.{name}": value for name, value in plain.params.items() if name != "weights"}
+    return {**params, **{f"stored.{name}": value for name, value in stored.items()}}
 
 
 def _at_once(function: str, params: Mapping[str, Any], rows: Array) -> tuple[dict[str, int], int]:
