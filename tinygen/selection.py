@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -33,10 +33,11 @@ class Choice:
         """The node's C calls, with constants packed."""
         return self.kernel.launch(self.call)
 
-    @property
+    @cached_property
     def bytes(self) -> int:
-        """What the packed constants occupy in flash."""
-        return sum(v.nbytes for launch in self.launches for v in launch.params.values() if isinstance(v, np.ndarray))
+        """What the packed constants occupy in flash, and the code of the calls."""
+        arrays = (v for launch in self.launches for v in launch.params.values() if isinstance(v, np.ndarray))
+        return sum(v.nbytes for v in arrays) + self.kernel.per_call
 
     @property
     def scratch(self) -> int:
@@ -57,19 +58,38 @@ def select(graph: Graph, target: Target, optimize: Optimize) -> dict[str, Choice
     """The choice for each node of `graph` that runs, by its first output. Raises `UnsupportedError` where none can.
 
     Under ``speed`` that with the fewest instructions, under ``ram`` with the least scratch memory. Otherwise that whose
-    constants take least flash, if all that choose a kernel for its form of weights together save more than its code.
+    constants take least flash; kernels for a form of weights are taken one after the other, as long as all that choose
+    one save more than its code.
     """
     options = {node.outputs[0]: able(graph, node, target, optimize) for node in graph.nodes if _runs(graph, node)}
-    refused: set[str] = set()
-    while True:
-        chosen = {
-            name: _best([o for o in some if o.asked or o.kernel.template not in refused], optimize)
-            for name, some in options.items()
-        }
-        useless = set(_useless(options, chosen, optimize)) - refused
-        if not useless:
-            return chosen
-        refused |= useless
+    forms = {o.kernel.template for some in options.values() for o in some if o.kernel.form != PLAIN}
+    if optimize == "speed":
+        return _chosen(options, forms, optimize)
+    taken, chosen = set[str](), _chosen(options, (), optimize)
+    while forms > taken:
+        more = {form: _chosen(options, {*taken, form}, optimize) for form in sorted(forms - taken)}
+        best = min(more, key=lambda form: _flash(more[form]))
+        if _flash(more[best]) >= _flash(chosen):
+            break
+        taken, chosen = {*taken, best}, more[best]
+    return chosen
+
+
+def _chosen(options: Mapping[str, Sequence[Choice]], forms: Collection[str], optimize: Optimize) -> dict[str, Choice]:
+    """The best option for each node, of plain kernels, those of the templates `forms` and what the graph asks for."""
+
+    def allowed(option: Choice) -> bool:
+        return option.asked or option.kernel.form == PLAIN or option.kernel.template in forms
+
+    return {name: _best([o for o in some if allowed(o)], optimize) for name, some in options.items()}
+
+
+def _flash(chosen: Mapping[str, Choice]) -> int:
+    """Bytes of flash that depend on the choice of forms: packed constants, and the code of the forms' kernels."""
+    code = dict[str, int]()
+    for o in chosen.values():
+        code[o.kernel.template] = max(code.get(o.kernel.template, 0), o.kernel.code)
+    return sum(o.bytes for o in chosen.values()) + sum(code.values())
 
 
 def _runs(graph: Graph, node: Node) -> bool:
@@ -108,19 +128,3 @@ def _best(options: Sequence[Choice], optimize: Optimize) -> Choice:
 def _forms(options: Sequence[Choice]) -> bool:
     """Whether an option stores weights in a form of its own: else there is no need to pack them for all kernels."""
     return any(o.kernel.form != PLAIN for o in options)
-
-
-def _useless(
-    options: Mapping[str, Sequence[Choice]], chosen: Mapping[str, Choice], optimize: Optimize
-) -> Iterator[str]:
-    """Templates whose kernels were chosen for their form of weights, but save less than their code."""
-    if optimize == "speed":
-        return
-    saved, code = dict[str, int](), dict[str, int]()
-    for name, choice in chosen.items():
-        plain = [o.bytes for o in options[name] if o.kernel.form == PLAIN]
-        if choice.kernel.form != PLAIN and not choice.asked and plain:
-            template = choice.kernel.template
-            saved[template] = saved.get(template, 0) + min(plain) - choice.bytes
-            code[template] = max(code.get(template, 0), choice.kernel.code)
-    yield from (template for template, total in saved.items() if total <= code[template])

@@ -52,11 +52,11 @@ FORM = Form(
     pack=pack,
     uses=("common/indices",),
     code={
-        "conv_2d": 400,
-        "fully_connected": 400,
-        "fully_connected_dot": 400,
-        "depthwise_conv_2d": 400,
-        "transpose_conv": 400,
+        "conv_2d": 170,
+        "fully_connected": 210,
+        "fully_connected_dot": 120,
+        "depthwise_conv_2d": 100,
+        "transpose_conv": 210,
     },
 )
 KERNELS = (*unpacked(FORM), *indexed(FORM))

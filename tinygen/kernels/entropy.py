@@ -121,7 +121,8 @@ def _interleaved(at_value: Array, of_runs: Array, of_values: Array) -> Array:
 FORM = Form(
     name="entropy",
     pack=pack,
-    code={"conv_2d": 400, "fully_connected": 400, "depthwise_conv_2d": 400, "transpose_conv": 400},
+    code={"conv_2d": 340, "fully_connected": 310, "depthwise_conv_2d": 300, "transpose_conv": 360},
+    per_call=60,
     unpacking=30.0,
     asked=True,
 )

@@ -38,6 +38,7 @@ def _kernel(plain: Kernel, form: Form) -> Kernel:
         speed=5.0,
         form=form.name,
         code=form.code["fully_connected_dot"],
+        per_call=form.per_call,
     )
 
 

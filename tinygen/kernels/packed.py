@@ -58,11 +58,11 @@ FORM = Form(
     pack=pack,
     uses=("common/indices",),
     code={
-        "conv_2d": 400,
-        "fully_connected": 400,
-        "fully_connected_dot": 400,
-        "depthwise_conv_2d": 400,
-        "transpose_conv": 400,
+        "conv_2d": 200,
+        "fully_connected": 250,
+        "fully_connected_dot": 170,
+        "depthwise_conv_2d": 140,
+        "transpose_conv": 250,
     },
 )
 KERNELS = (*unpacked(FORM), *indexed(FORM))

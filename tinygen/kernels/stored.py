@@ -42,7 +42,8 @@ class Form:
 
     - `pack(rows)`: the fields of the C struct `<name>_t`; None where the rows cannot be stored so.
     - `uses`: templates that the decoder needs; its own is added.
-    - `code`: bytes of machine code that a kernel of the form has beyond the plain one, by C function; roughly.
+    - `code`, `per_call`: bytes of machine code that a kernel of the form adds for good, by C function, and with each
+      call, roughly: differences of firmwares for Cortex-M4 (`benchmarks/forms.py`).
     - `unpacking`: instructions for each weight that is unpacked, roughly.
     - `asked`: as in `Kernel`.
     """
@@ -50,6 +51,7 @@ class Form:
     name: str
     pack: Callable[[Array], Fields | None]
     code: Mapping[str, int]
+    per_call: int = 120
     uses: tuple[str, ...] = ()
     unpacking: float = 8.0
     asked: bool = False
@@ -103,6 +105,7 @@ def _kernel(plain: Kernel, form: Form) -> Kernel:
         speed=speed,
         form=form.name,
         code=form.code[plain.function],
+        per_call=form.per_call,
         asked=form.asked,
     )
 
