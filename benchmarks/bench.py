@@ -39,6 +39,9 @@ CORE = "cortex-m4"
 CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
 #: Flash may be at most this share of the peer's; RAM must be below the peer's.
 FLASH_LIMITS = {"KWS": 0.45, "IC": 0.65, "AD": 0.95, "VWW": 0.65}
+#: Models with dead channels, which are measured with and without the pass that removes them.
+HALF_DEAD = ("VWW",)
+KEPT = ("dead-channels",)
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,21 @@ class Cost:
 
 @dataclass(frozen=True)
 class Row:
-    """A model on both sides; `instructions` per core, None where it does not fit the emulated machine."""
+    """A model on both sides; `instructions` per core, None where it does not fit the emulated machine.
+
+    `without` are lossless passes that were left out.
+    """
 
     model: str
     peer: Peer
     cost: Cost
     instructions: Mapping[str, int | None]
+    without: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What tables call the row."""
+        return f"{self.model}, dead channels kept" if self.without else self.model
 
     @property
     def flash_ok(self) -> bool:
@@ -86,10 +98,10 @@ class Row:
     @property
     def note(self) -> str | None:
         """What to say with the figures, lest they mislead."""
-        if self.model != "VWW":
+        if self.model not in HALF_DEAD:
             return None
-        removed = "tinygen did not remove them" if self.cost.macs == self.peer.macs else "tinygen removed some"
-        return f"half of VWW's channels are constant for every input: {removed}, TFLM + CMSIS-NN computes them"
+        left = f"{self.cost.macs:,} of {self.peer.macs:,} MACs are left" if not self.without else "tinygen kept them"
+        return f"{self.title}: half of the channels are dead, constant for every input: {left}; TFLM computes them all"
 
 
 def read_peers() -> tuple[dict[str, str], dict[str, Peer]]:
@@ -98,12 +110,22 @@ def read_peers() -> tuple[dict[str, str], dict[str, Peer]]:
     return data["provenance"], {name: Peer(**table) for name, table in data["models"].items()}
 
 
-def measure(model: str, peer: Peer, cores: Sequence[str], optimize: Optimize) -> Row:
+def measure_all(peers: Mapping[str, Peer], cores: Sequence[str], optimize: Optimize) -> list[Row]:
+    """A row for each model, and another one for those with dead channels, in which they are kept."""
+    rows = []
+    for model, peer in peers.items():
+        rows.append(measure(model, peer, cores, optimize))
+        if model in HALF_DEAD:
+            rows.append(measure(model, peer, cores, optimize, KEPT))
+    return rows
+
+
+def measure(model: str, peer: Peer, cores: Sequence[str], optimize: Optimize, without: tuple[str, ...] = ()) -> Row:
     """Build and run one model. `VerificationError` if its outputs are not the golden ones."""
     with tempfile.TemporaryDirectory() as temporary:
-        built = zoo.build(peer.zoo, Path(temporary) / CORE, CORE, optimize)
-        counted = {core: _instructions(peer.zoo, Path(temporary) / core, core, optimize) for core in cores}
-        return Row(model, peer, _cost(built), counted)
+        built = zoo.build(peer.zoo, Path(temporary) / CORE, CORE, optimize, without)
+        counted = {core: _instructions(peer.zoo, Path(temporary) / core, core, optimize, without) for core in cores}
+        return Row(model, peer, _cost(built), counted, without)
 
 
 def _cost(built: BuildDir) -> Cost:
@@ -123,11 +145,11 @@ def _variables(built: BuildDir) -> int:
     return int(data) + int(bss)
 
 
-def _instructions(name: str, folder: Path, core: str, optimize: Optimize) -> int | None:
+def _instructions(name: str, folder: Path, core: str, optimize: Optimize, without: tuple[str, ...] = ()) -> int | None:
     """Instructions of one inference, on the first golden input set."""
     runs = zoo.golden(name)
     target = load_target(core)
-    built = zoo.build(name, folder, core, optimize)
+    built = zoo.build(name, folder, core, optimize, without)
     try:
         done = run_qemu(built, [run.inputs for run in runs], target)
     except TinygenError as error:
@@ -156,10 +178,10 @@ def _speed(rows: Sequence[Row], core: str) -> Table:
     columns = ("model", "MACs", "tinygen", "per MAC", "TFLM + CMSIS-NN", "per MAC", "ratio")
     table = _table(f"\nInstructions of one inference, {core} under QEMU (not cycles)", columns)
     for row in rows:
-        mine, theirs, macs = row.instructions[core], row.peer.instructions[core], row.peer.macs
+        mine, theirs, macs = row.instructions[core], row.peer.instructions[core], row.cost.macs
         cells = (f"{mine:,}", f"{mine / macs:.2f}") if mine else ("does not fit the machine", "")
         ratio = f"{mine / theirs:.2f}" if mine else ""
-        table.add_row(row.model, f"{macs:,}", *cells, f"{theirs:,}", f"{theirs / macs:.2f}", ratio)
+        table.add_row(row.title, f"{macs:,}", *cells, f"{theirs:,}", f"{theirs / row.peer.macs:.2f}", ratio)
     return table
 
 
@@ -169,7 +191,7 @@ def _flash(rows: Sequence[Row]) -> Table:
     for row in rows:
         mine, theirs, limit = row.cost.flash, row.peer.flash, FLASH_LIMITS[row.model]
         cells = f"{mine:,}", f"{theirs:,}", f"{mine / theirs:.3f}", f"{limit:.2f}", _ok(row.flash_ok)
-        table.add_row(row.model, f"{row.peer.constants:,}", *cells)
+        table.add_row(row.title, f"{row.peer.constants:,}", *cells)
     return table
 
 
@@ -180,7 +202,7 @@ def _ram(rows: Sequence[Row]) -> Table:
         mine, theirs = row.cost.ram, row.peer.ram
         stack = "unknown" if row.cost.stack is None else f"{row.cost.stack:,}"
         cells = f"{mine:,}", f"{theirs:,}", f"{mine / theirs:.3f}", "< 1", _ok(row.ram_ok), stack, f"{row.peer.stack:,}"
-        table.add_row(row.model, *cells)
+        table.add_row(row.title, *cells)
     return table
 
 
@@ -190,6 +212,7 @@ NAMES = {
     "IC": "image classification",
     "AD": "anomaly detection",
     "VWW": "person detection (VWW)",
+    "VWW, dead channels kept": "the same, dead channels kept",
 }
 
 
@@ -202,7 +225,7 @@ def markdown(rows: Sequence[Row]) -> str:
     for row in rows:
         cost, peer, counted = row.cost, row.peer, row.instructions[CORE] or 0
         lines.append(
-            f"| {NAMES[row.model]} | {cost.flash:,} | {peer.flash:,} | {cost.flash / peer.flash:.2f}× "
+            f"| {NAMES[row.title]} | {cost.flash:,} | {peer.flash:,} | {cost.flash / peer.flash:.2f}× "
             f"| {cost.ram:,} | {peer.ram:,} | {cost.ram / peer.ram:.2f}× | {cost.stack} | {peer.stack} "
             f"| {counted / 1e6:.1f} M | {peer.instructions[CORE] / 1e6:.1f} M |"
         )
@@ -218,6 +241,7 @@ def as_dict(rows: Sequence[Row], provenance: Mapping[str, str], optimize: str) -
     models = [
         {
             "model": row.model,
+            "without": list(row.without),
             "tinygen": {**asdict(row.cost), "instructions": dict(row.instructions)},
             "tflm": asdict(row.peer),
             "flash_ratio": row.cost.flash / row.peer.flash,
@@ -261,7 +285,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cores = CORES if options.cores == "all" else (options.cores,)
     provenance, peers = read_peers()
     try:
-        rows = [measure(model, peer, cores, options.optimize) for model, peer in peers.items()]
+        rows = measure_all(peers, cores, options.optimize)
     except TinygenError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

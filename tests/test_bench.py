@@ -60,9 +60,18 @@ def test_json_names_the_missed_limit(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 def test_dead_channels_are_mentioned_with_vww() -> None:
     row = within("VWW")
-    assert "did not remove" in (row.note or "")
-    assert "removed some" in (replace(row, cost=replace(row.cost, macs=row.peer.macs - 1)).note or "")
-    assert within("IC").note is None
+    removed = replace(row, cost=replace(row.cost, macs=1_234_567))
+    assert "1,234,567 of 7,489,664 MACs are left" in (removed.note or "")
+    kept = replace(row, without=bench.KEPT)
+    assert kept.title == "VWW, dead channels kept" and "tinygen kept them" in (kept.note or "")
+    assert within("IC").note is None and within("IC").title == "IC"
+
+
+def test_models_with_dead_channels_are_measured_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(bench, "measure", lambda model, *rest: asked.append((model, *rest[3:])))
+    bench.measure_all(PEERS, ("cortex-m4",), "balanced")
+    assert asked == [("KWS",), ("IC",), ("AD",), ("VWW",), ("VWW", ("dead-channels",))]
 
 
 def test_without_the_zoo_there_is_no_verdict(

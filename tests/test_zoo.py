@@ -215,5 +215,5 @@ def test_the_readme_shows_what_was_measured() -> None:
     if not gcc.startswith("12.2"):
         pytest.skip(f"README.md's figures are gcc 12.2's; this is {gcc}")
     _, peers = bench.read_peers()
-    rows = [bench.measure(model, peer, (bench.CORE,), "balanced") for model, peer in peers.items()]
+    rows = bench.measure_all(peers, (bench.CORE,), "balanced")
     assert bench.markdown(rows) in (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ The models are not part of this repository. `FOLDER` is ``TINYGEN_ZOO``, or ``sh
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,9 +57,15 @@ def reason_not_covered(name: str) -> str | None:
     return found.problems[0] if found.problems else None
 
 
-def build(name: str, folder: Path, target: str = "cortex-m4", optimize: Optimize = "balanced") -> BuildDir:
+def build(
+    name: str,
+    folder: Path,
+    target: str = "cortex-m4",
+    optimize: Optimize = "balanced",
+    without: Collection[str] = (),
+) -> BuildDir:
     """Compile model `name` into `folder`, and read the result back as `tinygen verify` does."""
-    return read_build(api.build(path_of(name), target, optimize=optimize).write(folder))
+    return read_build(api.build(path_of(name), target, optimize=optimize, without=without).write(folder))
 
 
 def golden(name: str) -> list[Golden]:
