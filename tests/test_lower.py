@@ -219,6 +219,20 @@ def test_equal_constants_are_stored_once() -> None:
     same_c(dense(3))
 
 
+@pytest.mark.parametrize("last, entries", [(0.01, 1), (0.02, 8)])
+def test_requantization_that_is_the_same_for_all_channels_is_stored_once(last: float, entries: int) -> None:
+    b, rng = ModelBuilder(), np.random.default_rng(0)
+    x, y = b.tensor((1, 8), *Q), b.tensor((1, 8), *Q)
+    weights = b.tensor((8, 8), "int8", [0.01] * 7 + [last], 0, rng.integers(-127, 128, (8, 8)))
+    b.op("FULLY_CONNECTED", [x, weights, -1], [y], "FullyConnectedOptions")
+    data = b.finish([x], [y])
+    (step,) = lowered(load(data)).steps
+    (call,) = step.invocations
+    sizes = {c.name: c.values.size for c in lowered(load(data)).constants}
+    assert {sizes[str(call.params[name])] for name in ("multipliers", "shifts")} == {entries}
+    same_c(data)
+
+
 def test_equal_bytes_of_another_type_are_not_shared() -> None:
     b = ModelBuilder()
     x = b.tensor((1, 4), *Q)
