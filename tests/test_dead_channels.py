@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +20,7 @@ from tests.laws import assert_equal, draw_inputs, load, run_c, tflm
 from tests.test_passes import Case, check
 from tests.tflite_builder import ModelBuilder
 from tinygen import api
+from tinygen.cli import main
 from tinygen.errors import UsageError
 from tinygen.ir.graph import Graph
 from tinygen.ops import call_of, op_of, problems_of
@@ -277,6 +281,17 @@ def test_the_pass_can_be_left_out() -> None:
     assert kept["command"].endswith("--without dead-channels") and "--without" not in removed["command"]
     with pytest.raises(UsageError, match="--without dead-chanels: expected one of dead-channels, fold-constants, "):
         api.build(graph, "host", without=["dead-chanels"])
+
+
+def test_the_option_of_the_command(tmp_path: Path) -> None:
+    (tmp_path / "m.tflite").write_bytes(reader())
+    words = ["build", str(tmp_path / "m.tflite"), "--target", "host", "--out", str(tmp_path / "out"), "--json"]
+    passes = [
+        [step["name"] for step in json.loads(CliRunner().invoke(main, [*words, *more]).stdout)["passes"]]
+        for more in ([], ["--without", "dead-channels"])
+    ]
+    assert [name for name in passes[0] if name != "dead-channels"] == passes[1] != passes[0]
+    assert CliRunner().invoke(main, [*words, "--without", "care"]).exit_code == 2
 
 
 # --- The zoo --------------------------------------------------------------------------------------------------------
