@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 
 FILE = Path(os.environ.get("TINYGEN_CORPUS", Path(__file__).parent / "corpus.zip"))
+#: Networks with int16 activations.
+WIDE = Path(__file__).parent / "corpus16.zip"
 
 #: Networks of the committed corpus that tinygen refuses, with words of the reason: one whose products overflow 32 bits
 #: in TFLM too, and one in which the converter left an UNPACK in float.
@@ -16,9 +18,9 @@ REFUSED = {"100080.tflite": "The product of the input scales", "100137.tflite": 
 
 
 @cache
-def files() -> dict[str, bytes]:
+def files(file: Path = FILE) -> dict[str, bytes]:
     """Every network of the corpus by name."""
-    with zipfile.ZipFile(FILE) as archive:
+    with zipfile.ZipFile(file) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
 

@@ -18,6 +18,7 @@ import tensorflow as tf
 from tflite_micro.python.tflite_micro import runtime
 
 from tinygen.frontends import tflite
+from tinygen.ops import problems_of
 
 Rng = np.random.Generator
 Layer = Callable[[Rng, tf.Tensor], tf.Tensor]
@@ -172,8 +173,8 @@ def network(seed: int) -> tuple[Callable[[tf.Tensor], tf.Tensor], tf.TensorSpec]
     return function, tf.TensorSpec(shape, tf.float32)
 
 
-def convert(seed: int) -> bytes:
-    """The int8 TFLite file of network number `seed`."""
+def convert(seed: int, wide: bool) -> bytes:
+    """The TFLite file of network number `seed`, in int8, or `wide`: with int16 activations."""
     function, spec = network(seed)
     concrete = tf.function(function, input_signature=[spec]).get_concrete_function()
 
@@ -185,8 +186,10 @@ def convert(seed: int) -> bytes:
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = samples
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.int8
+    sets = tf.lite.OpsSet
+    int16 = sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+    converter.target_spec.supported_ops = [int16 if wide else sets.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int16 if wide else tf.int8
     return bytes(converter.convert())
 
 
@@ -209,13 +212,16 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--wide", action="store_true", help="int16 activations; only what tinygen compiles")
     options = parser.parse_args()
     buffer, refused = io.BytesIO(), 0
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for seed in range(options.seed * 100_000, options.seed * 100_000 + options.count):
             try:
-                data = convert(seed)
+                data = convert(seed, options.wide)
                 reason = refusal(data)
+                if options.wide and not reason:
+                    reason = "; ".join(text for _, text in problems_of(tflite.read(Path("network.tflite"), data)))
             except Exception as error:  # the converter refuses some networks, each with errors of its own kind
                 reason = f"not converted: {str(error).splitlines()[0][:150]}"
             if reason:

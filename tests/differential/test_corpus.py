@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.differential.corpus import REFUSED, files, supported
+from tests.differential.corpus import REFUSED, WIDE, files, supported
 from tests.laws import assert_equal, draw_inputs, load, run_c, sources, tflm
 from tinygen.errors import UnsupportedError
 from tinygen.passes import LOSSLESS, run_passes
@@ -17,11 +17,19 @@ BATCH = 20
 
 @pytest.mark.parametrize("first", range(0, len(files()), BATCH))
 def test_networks(first: int) -> None:
+    check(list(supported())[first : first + BATCH], first)
+
+
+@pytest.mark.parametrize("first", range(0, len(files(WIDE)), BATCH))
+def test_networks_with_int16_activations(first: int) -> None:
+    check(list(files(WIDE).items())[first : first + BATCH], first)
+
+
+def check(chosen: list[tuple[str, bytes]], seed: int) -> None:
     graphs, inputs, expected = [], [], []
-    chosen = list(supported())[first : first + BATCH]
     for name, data in chosen:
         graph = load(data)
-        sets = draw_inputs(graph, seed=first, count=2)
+        sets = draw_inputs(graph, seed=seed, count=2)
         answers = tflm(data, sets)
         for values, answer in zip(sets, answers, strict=True):
             assert_equal(f"{name}: reference against TFLM", run(graph, values), answer)

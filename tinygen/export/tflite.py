@@ -23,7 +23,7 @@ VERSION = 3
 #: Alignment of constants in the file, in bytes, which kernels that read them in place rely on.
 ALIGNMENT = 16
 
-#: Versions of operators on int8 tensors, as tensorflow/lite/tools/versioning/op_version.cc gives them; else 2.
+#: Versions of operators on int8 tensors (and on int16 ones, as TensorFlow's converter has it), as tensorflow/lite/tools/versioning/op_version.cc gives them; else 2.
 _INT8_VERSIONS = {
     **dict.fromkeys(("CAST", "ELU", "EXPAND_DIMS", "HARD_SWISH", "LEAKY_RELU", "NEG", "PRELU", "QUANTIZE"), 1),
     **dict.fromkeys(("RELU_N1_TO_1", "RESHAPE", "SHAPE", "SQRT", "SQUEEZE"), 1),
@@ -53,7 +53,7 @@ def version_of(graph: Graph, node: Node) -> int:
     types = [graph.types[name] for name in (*node.inputs, *node.outputs) if name]
     if node.op == "TRANSPOSE_CONV" and len(node.inputs) > 3 and node.inputs[3]:
         return 3
-    if not any(t.dtype is DType.INT8 for t in types):
+    if not any(t.dtype in (DType.INT8, DType.INT16) for t in types):
         return _VERSIONS.get(node.op, 1)
     if node.op == "FULLY_CONNECTED" and (quant := types[1].quant) is not None and len(quant.scales) > 1:
         return _PER_CHANNEL_VERSION

@@ -15,10 +15,11 @@ from tinygen.quantize.calibrate import calibrate, check_constants, check_samples
 from tinygen.quantize.choose import choose, large_enough
 from tinygen.quantize.equalize import equalize
 from tinygen.quantize.groups import group
+from tinygen.quantize.mixed import Measured, widened, with_weights
 from tinygen.quantize.options import Method, Options, Quantized
 from tinygen.quantize.prepare import prepare
 from tinygen.quantize.refine import refine
-from tinygen.quantize.report import compare
+from tinygen.quantize.report import Widened, compare
 
 __all__ = ["Options", "Quantized", "quantize", "with_float_ports"]
 
@@ -49,21 +50,29 @@ def _best(graph: Graph, samples: Sequence[Sequence[Array]], settings: Options) -
     """
     methods: tuple[Method, ...] = TRIED if settings.ranges == "auto" else (settings.ranges,)
     equal = equalize(graph, samples) if settings.equalize else graph
-    best = max((_quantized(graph, samples, replace(settings, ranges=m)) for m in methods), key=_closeness)
-    return best if equal is graph else max(best, _quantized(equal, samples, settings), key=_closeness)
+    tried = [(graph, replace(settings, ranges=m, wide="none")) for m in methods]
+    tried += [(equal, replace(settings, wide="none"))] if equal is not graph else []
+    made = [_quantized(g, samples, s) for g, s in tried]
+    best = max(range(len(made)), key=lambda i: sum(made[i].report.outputs.values()))
+    if settings.wide == "none":
+        return made[best]
+    return _quantized(tried[best][0], samples, replace(tried[best][1], wide=settings.wide), made[best].graph)
 
 
-def _closeness(made: Quantized) -> float:
-    return sum(made.report.outputs.values())
-
-
-def _quantized(graph: Graph, samples: Sequence[Sequence[Array]], settings: Options) -> Quantized:
+def _quantized(
+    graph: Graph, samples: Sequence[Sequence[Array]], settings: Options, int8: Graph | None = None
+) -> Quantized:
+    """`graph` by these settings; `int8` is what came of it without 16 bits anywhere, if they ask for some."""
     groups = group(graph)
     statistics = calibrate(groups, samples)
-    quants = choose(groups, statistics, samples, settings.ranges)
+    quants, bought = choose(groups, statistics, samples, settings.ranges), tuple[Widened, ...]()
+    if int8 is not None:
+        stored = with_weights(groups.graph, int8)
+        measured = Measured(groups, large_enough(groups, quants), statistics, samples, stored)
+        groups, quants, bought = widened(measured, settings.wide, settings.wide_gain)
     made = assign(groups, large_enough(groups, quants))
     if settings.rounding != "nearest":
         made = refine(groups.graph, made, samples, settings.rounding == "adaptive")
     check_graph(made)
     report = compare(groups.graph, made, samples[:COMPARED])
-    return Quantized(made, report)
+    return Quantized(made, replace(report, wide=bought))

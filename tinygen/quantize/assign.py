@@ -14,10 +14,12 @@ from tinygen.ops.base import QuantRule
 from tinygen.ops.convolution import OPERANDS
 from tinygen.passes.rewrite import fresh
 from tinygen.quantize.groups import Groups
-from tinygen.quantize.ranges import quant_of, symmetric_scales
+from tinygen.quantize.ranges import MIN_SCALE, quant_of, symmetric_scales
 
 #: Largest bias, in steps: half of int32's range is left for the sum of products.
 MAX_BIAS = 2**29
+#: The same with int16 activations, whose sums must stay within 47 bits.
+MAX_WIDE_BIAS = 2**45
 #: How far from a whole number of steps a constant may lie that was one before it was stored in float32.
 EXACT = 1e-3
 
@@ -56,7 +58,7 @@ def assign(
     graph = groups.graph
     types = dict(graph.types)
     for name in set(groups.of) - set(graph.constants):
-        types[name] = replace(types[name], dtype=DType.INT8, quant=quants[groups.of[name]])
+        types[name] = replace(types[name], dtype=groups.dtype(name), quant=quants[groups.of[name]])
     constants = {n: v for n, v in graph.constants.items() if n not in groups.of}
     made = _Assigned(types, constants, set(types) - (set(groups.of) & set(graph.constants)), scales, stored)
     for name in graph.outputs:
@@ -73,7 +75,8 @@ def _node(groups: Groups, node: Node, quants: Mapping[str, Quant], made: _Assign
         inputs, parameters = _layer(groups, node, rule, quants, made), {rule.weights, rule.bias}
     for index, name in enumerate(inputs):
         if index not in parameters and name in groups.of and name in groups.graph.constants:
-            inputs[index] = _constant(groups, name, quants, made)
+            wide = any(made.types[n].dtype is DType.INT16 for n in node.outputs)
+            inputs[index] = (_wide_constant if wide else _constant)(groups, name, quants, made)
     return replace(node, inputs=tuple(inputs))
 
 
@@ -85,23 +88,33 @@ def _constant(groups: Groups, name: str, quants: Mapping[str, Quant], made: _Ass
     return made.add(name, steps(value, quant.scale, DType.INT8, quant.zero_point), quant)
 
 
+def _wide_constant(groups: Groups, name: str, quants: Mapping[str, Quant], made: _Assigned) -> str:
+    """A float constant in int16 with zero point 0, in its group's scale if that is int16, too."""
+    value = groups.graph.constants[name].astype(np.float64)
+    own = Quant.per_tensor(max(float(np.abs(value).max()) / (2**15 - 1), MIN_SCALE), 0)
+    quant = quants[groups.of[name]] if groups.of[name] in groups.wide else own
+    return made.add(name, steps(value, quant.scale, DType.INT16), quant)
+
+
 def _layer(groups: Groups, node: Node, rule: QuantRule, quants: Mapping[str, Quant], made: _Assigned) -> list[str]:
     """The inputs of a layer, with weights and bias in integers."""
     constants, inputs = groups.graph.constants, list(node.inputs)
     assert rule.weights is not None and rule.bias is not None
     weights = constants[inputs[rule.weights]].astype(np.float64)
     bias = inputs[rule.bias] if len(inputs) > rule.bias else ""
-    source = quants[groups.of[inputs[OPERANDS[node.op].input]]].scale
+    data = inputs[OPERANDS[node.op].input]
+    source, wide = quants[groups.of[data]].scale, groups.dtype(data) is DType.INT16
     values = constants[bias].astype(np.float64).ravel() if bias else np.zeros(weights.shape[rule.channel])
     quant = _stored(groups, inputs[rule.weights], weights, symmetric=True) if made.stored else None
     if quant is None:
-        scales = made.scales(weights, rule.channel, np.abs(values) / (source * MAX_BIAS))
+        scales = made.scales(weights, rule.channel, np.abs(values) / (source * (MAX_WIDE_BIAS if wide else MAX_BIAS)))
         quant = Quant(tuple(scales.tolist()), (0,) * len(scales), rule.channel)
     along = quant.along(weights.ndim, quant.scales)
     inputs[rule.weights] = made.add(inputs[rule.weights], steps(weights, along, DType.INT8), quant)
     if bias:
         scales = np.asarray(quant.scales)
-        inputs[rule.bias] = made.add(bias, steps(values, source * scales, DType.INT32), bias_quant(source, scales))
+        whole = steps(values, source * scales, DType.INT64 if wide else DType.INT32)
+        inputs[rule.bias] = made.add(bias, whole, bias_quant(source, scales))
     return inputs
 
 
@@ -132,7 +145,7 @@ def with_float_ports(graph: Graph) -> Graph:
     """`graph` (int8) with float32 inputs and outputs, through QUANTIZE and DEQUANTIZE; the ports keep their names."""
     types, names = dict(graph.types), dict[str, str]()
     for name in dict.fromkeys((*graph.inputs, *graph.outputs)):
-        if types[name].dtype is DType.INT8 and types[name].quant is not None:
+        if types[name].dtype in (DType.INT8, DType.INT16) and types[name].quant is not None:
             names[name] = fresh(graph, f"{name}:int8")
             types[names[name]] = types[name]
             types[name] = TensorType(types[name].shape, DType.FLOAT32)

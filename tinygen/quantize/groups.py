@@ -14,11 +14,19 @@ from tinygen.passes.rewrite import fresh
 
 @dataclass(frozen=True)
 class Groups:
-    """The float tensors of a graph in groups: each tensor's group by name, and the groups whose scale is fixed."""
+    """The float tensors of a graph in groups: each tensor's group by name, and the groups whose scale is fixed.
+
+    Groups in `wide` become int16, the others int8.
+    """
 
     graph: Graph
     of: Mapping[str, str]
     fixed: Mapping[str, Fixed]
+    wide: frozenset[str] = frozenset()
+
+    def dtype(self, name: str) -> DType:
+        """What tensor `name` becomes."""
+        return DType.INT16 if self.of[name] in self.wide else DType.INT8
 
     def members(self, group: str) -> list[str]:
         """The tensors of a group, in the order they are computed in."""

@@ -180,8 +180,9 @@ def _with(real: Graph, before: Node, integer: Graph, node: Node, weights: Array,
     bias = shift + (real.constants[old].astype(np.float64).ravel() if old else 0.0)
     inputs = [*node.inputs, *[""] * (where.bias + 1 - len(node.inputs))]
     inputs[where.bias] = inputs[where.bias] or fresh(integer, f"{node.outputs[0]}:bias")
-    types[inputs[where.bias]] = TensorType(bias.shape, DType.INT32, bias_quant(source, scales))
-    constants[inputs[where.bias]] = steps(bias, source * scales, DType.INT32)
+    kind = DType.INT64 if integer.types[node.outputs[0]].dtype is DType.INT16 else DType.INT32
+    types[inputs[where.bias]] = TensorType(bias.shape, kind, bias_quant(source, scales))
+    constants[inputs[where.bias]] = steps(bias, source * scales, kind)
     changed = replace(node, inputs=tuple(inputs))
     return replace(
         integer, nodes=tuple(changed if n is node else n for n in integer.nodes), types=types, constants=constants

@@ -34,11 +34,22 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Widened:
+    """Nodes whose outputs became int16, what the model's outputs gained by that in dB, and by how many bytes the
+    largest of those tensors that share a scale grew."""
+
+    nodes: tuple[str, ...]
+    gain: float
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Report:
-    """Every layer in order, and the model's outputs in dB by name."""
+    """Every layer in order, the model's outputs in dB by name, and what became int16."""
 
     layers: tuple[Layer, ...]
     outputs: dict[str, float]
+    wide: tuple[Widened, ...] = ()
 
     def worst(self, count: int = 10) -> list[Layer]:
         """The layers that lost most, the worst first."""
@@ -46,7 +57,8 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON values."""
-        return {"layers": [asdict(layer) for layer in self.layers], "outputs": dict(self.outputs)}
+        layers, wide = [asdict(layer) for layer in self.layers], [asdict(widened) for widened in self.wide]
+        return {"layers": layers, "outputs": dict(self.outputs), "wide": wide}
 
 
 def decibels(signal: float, noise: float) -> float:
@@ -58,7 +70,7 @@ def decibels(signal: float, noise: float) -> float:
 
 def compare(real: Graph, integer: Graph, samples: Sequence[Sequence[Array]]) -> Report:
     """The tensors that float graph `real` and its int8 form `integer` have in common, over `samples`."""
-    names = [n for node in integer.nodes for n in node.outputs if integer.types[n].dtype is DType.INT8]
+    names = [n for node in integer.nodes for n in node.outputs if integer.types[n].dtype in (DType.INT8, DType.INT16)]
     sums = {n: np.zeros(4) for n in names}
     for sample in samples:
         exact, got = run_real(real, sample), run_all(integer, inputs_of(integer, sample))
