@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,21 @@ def test_quantize_writes_a_model_for_others(folder: Path) -> None:
     assert [layer["op"] for layer in json.loads(tinygen(*words, "--json").stdout)["layers"]] == ["ADD"]
     found = tinygen("evaluate", out, "--data", folder / "float.npz", "--scale", "0.01", "--on", "reference", "--json")
     assert json.loads(found.stdout)["scores"]["reference"] > 0.9
+
+
+def test_layers_in_16_bits(folder: Path) -> None:
+    """A layer by its name, in the file and in what is printed; none where the only layer computes the output."""
+    out, source = folder / "wide.tflite", folder / "float.tflite"
+    words = ["quantize", source, "--calibration", folder / "float.npz", "-o", out, "--scale", "0.01"]
+    name = api.load(source).nodes[-1].name
+    assert re.search(
+        rf"int16  {re.escape(name)}: [+-][0-9.]+ dB, \d+ bytes larger", tinygen(*words, "--mixed", name).stdout
+    )
+    assert api.load(out).types[api.load(out).outputs[0]].dtype.value == "int16"
+    assert json.loads(tinygen(*words, "--mixed", "all", "--json").stdout)["wide"] == []
+    assert "16 bits for 'nothing'" in tinygen(*words, "--mixed", "nothing", code=2).stderr
+    refused = tinygen("evaluate", source, "--data", folder / "float.npz", "--mixed", "all", code=2)
+    assert "--mixed is for float models that are quantized here" in refused.stderr
 
 
 @pytest.mark.parametrize("ending", ["onnx", "tflite"])

@@ -32,7 +32,7 @@ from tinygen.plan.arena import Plan, plan
 from tinygen.plan.budget import Budget, check_budget
 from tinygen.plan.order import in_best_order
 from tinygen.provenance import Shapes, command_line, provenance, shape_words, symbol
-from tinygen.quantize import Quantized, quantize, with_float_ports
+from tinygen.quantize import Options, Quantized, Wide, quantize, with_float_ports
 from tinygen.report import ModelInfo, report
 from tinygen.shrink import Compression, Shrunk, integers, needs_quantization, shrink
 from tinygen.target import Target, load_target
@@ -88,6 +88,7 @@ def build(
     shapes: Shapes | None = None,
     recipe: Recipe | None = None,
     data: Source | None = None,
+    mixed: Wide = "none",
     heard: Callable[[Bought], None] = lambda bought: None,
     without: Collection[str] = (),
 ) -> Build:
@@ -96,8 +97,9 @@ def build(
     `name` prefixes every C symbol (default: from the file name). `ram` and `flash` are budgets in bytes (default:
     the board's). A float model is quantized to int8 by what its tensors hold on the samples in `calibration` (a file, a
     folder, ``random`` or Python objects: see `tinygen.data.calibration`), after `preprocessing`. `float_io` makes the
-    program's inputs and outputs float32 where they would be int8. `shapes` is as for `load`. `without` names lossless
-    passes (see `tinygen.passes.LOSSLESS`) that shall not run.
+    program's inputs and outputs float32 where they would be int8. `mixed` says which activations of a float model get
+    16 bits (see `tinygen.quantize.Options.wide`). `shapes` is as for `load`. `without` names lossless passes (see
+    `tinygen.passes.LOSSLESS`) that shall not run.
 
     `recipe` compresses the model: a TOML file (see `tinygen.compress.recipe`), values by technique such as ``{"share":
     16}``, or techniques. It is fitted to `calibration`, and judged on samples of it that are held back, or on `data`
@@ -113,7 +115,7 @@ def build(
         raise UsageError("--data judges what compression loses: pass a technique, too, such as --share 16, or --recipe")
     passes = lossless(without)
     compression = Compression(techniques, goal, optimize, data, heard, passes)
-    made = shrink(graph, info.file, calibration, preprocessing, compression)
+    made = shrink(graph, info.file, calibration, preprocessing, compression, mixed)
     graph = with_float_ports(made.graph) if float_io else made.graph
     graph = replace(graph, name=symbol(name if name is not None else graph.name, given=name is not None))
     graph, outcomes = run_passes(graph, passes)
@@ -130,6 +132,7 @@ def build(
         preprocessing,
         recipe,
         without,
+        mixed,
     )
     command += shape_words(shapes)
     sources = {
@@ -166,9 +169,12 @@ def _source(model: str | Path | Graph, shapes: Shapes | None = None) -> tuple[Gr
     return load(path, shapes), ModelInfo(_encodable(path.name), *frontends.identified(path))
 
 
-def _calibrated(graph: Graph, calibration: Source, preprocessing: Preprocessing | None, limit: int | None) -> Quantized:
+def _calibrated(
+    graph: Graph, calibration: Source, preprocessing: Preprocessing | None, limit: int | None, mixed: Wide
+) -> Quantized:
     ports = [(name, graph.types[name]) for name in graph.inputs]
-    return quantize(graph, load_samples(calibration, ports, limit=limit, preprocessing=preprocessing))
+    samples = load_samples(calibration, ports, limit=limit, preprocessing=preprocessing)
+    return quantize(graph, samples, Options(wide=mixed))
 
 
 def quantize_model(
@@ -177,17 +183,18 @@ def quantize_model(
     *,
     preprocessing: Preprocessing | None = None,
     limit: int | None = None,
+    mixed: Wide = "none",
     shapes: Shapes | None = None,
 ) -> Quantized:
     """The int8 graph of a float model (a file or a graph), and what its quantization cost.
 
-    `calibration` are samples of its inputs as for `build`, of which the first `limit` are taken. Raises `UsageError` if
-    the model is quantized already, and what `load` raises.
+    `calibration` are samples of its inputs as for `build`, of which the first `limit` are taken; `mixed` is as there.
+    Raises `UsageError` if the model is quantized already, and what `load` raises.
     """
     graph, info = _source(model, shapes)
     if not needs_quantization(graph):
         raise UsageError(f"{info.file} is quantized already: there is nothing to quantize")
-    return _calibrated(graph, calibration, preprocessing, limit)
+    return _calibrated(graph, calibration, preprocessing, limit, mixed)
 
 
 def compress_model(
@@ -220,6 +227,7 @@ def integer_model(
     *,
     preprocessing: Preprocessing | None = None,
     limit: int | None = None,
+    mixed: Wide = "none",
     shapes: Shapes | None = None,
 ) -> Shrunk:
     """The int8 graph of any model: a float one is quantized as by `quantize_model`, others have their own integers.
@@ -228,8 +236,8 @@ def integer_model(
     """
     graph, info = _source(model, shapes)
     if calibration is None or not needs_quantization(graph):
-        return shrink(graph, info.file, calibration)
-    made = _calibrated(graph, calibration, preprocessing, limit)
+        return shrink(graph, info.file, calibration, mixed=mixed)
+    made = _calibrated(graph, calibration, preprocessing, limit, mixed)
     return Shrunk(made.graph, made.report)
 
 

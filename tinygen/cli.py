@@ -16,7 +16,15 @@ from rich.text import Text
 from tinygen import api, doctor, running
 from tinygen.commands.compression import compress_, compressed, tell
 from tinygen.commands.data import evaluate, quantize
-from tinygen.commands.terminal import ERR, OUT, json_option, preprocessed, print_quantization, shape_option
+from tinygen.commands.terminal import (
+    ERR,
+    OUT,
+    json_option,
+    mixed_option,
+    preprocessed,
+    print_quantization,
+    shape_option,
+)
 from tinygen.compress.recipe import Recipe
 from tinygen.data.preprocessing import Preprocessing
 from tinygen.errors import TinygenError
@@ -72,6 +80,7 @@ def _bytes(option: str) -> Callable[[click.Context, click.Parameter, str | None]
     help="What to favour where kernels differ.",
 )
 @click.option("--calibration", help="Samples of a float model's input: .npz, .npy, a folder, or 'random'.")
+@mixed_option
 @click.option("--float-io", is_flag=True, help="Inputs and outputs in float32 instead of int8.")
 @click.option("--without", metavar="PASS", multiple=True, help="A lossless pass to leave out, such as dead-channels.")
 @compressed
@@ -87,6 +96,7 @@ def build(
     flash: int | None,
     optimize: Any,
     calibration: str | None,
+    mixed: Any,
     float_io: bool,
     without: tuple[str, ...],
     shapes: Mapping[str, tuple[int, ...]],
@@ -105,6 +115,7 @@ def build(
             ram=ram,
             flash=flash,
             calibration=calibration,
+            mixed=mixed,
             float_io=float_io,
             preprocessing=preprocessing,
             shapes=shapes,

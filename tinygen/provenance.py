@@ -14,6 +14,7 @@ from tinygen.data.preprocessing import Preprocessing
 from tinygen.errors import UsageError
 from tinygen.ir.program import Program
 from tinygen.plan.arena import Plan
+from tinygen.quantize.options import Wide
 from tinygen.report import ModelInfo
 from tinygen.target import Target
 
@@ -54,6 +55,7 @@ def command_line(
     preprocessing: Preprocessing | None = None,
     recipe: Recipe | None = None,
     without: Collection[str] = (),
+    mixed: Wide = "none",
 ) -> str:
     """The command that makes the same files again, without folders; samples out of Python are called SAMPLES."""
     words = ["tinygen", "build", file, "--target", target]
@@ -71,6 +73,7 @@ def command_line(
     for option, value in options.items():
         words += [] if value is None else [option, str(value)]
     words += ["--float-io"] if float_io else []
+    words += [] if mixed == "none" else ["--mixed", mixed if isinstance(mixed, str) else ",".join(mixed)]
     words += spelled(recipe)
     words += [word for name in without for word in ("--without", name)]
     return shlex.join(words)

@@ -18,7 +18,7 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, Real, TensorType
 from tinygen.ops.limits import is_float, is_given
 from tinygen.passes import LOSSLESS, Pass
-from tinygen.quantize import quantize
+from tinygen.quantize import Options, Wide, quantize
 from tinygen.quantize.given import from_given
 from tinygen.quantize.report import Report, inputs_of
 from tinygen.selection import Optimize
@@ -70,18 +70,21 @@ def shrink(
     calibration: Source | None,
     preprocessing: Preprocessing | None = None,
     compression: Compression | None = None,
+    mixed: Wide = "none",
 ) -> Shrunk:
-    """The int8 form of `graph`, which was read from `file`.
+    """The int8 form of `graph`, which was read from `file`; `mixed`: with 16 bits for which activations.
 
     Raises `UsageError` where samples are missing, or of no use.
     """
     if compression is not None and not compression.techniques:
         compression = None
     _check_samples(graph, file, calibration, compression)
+    _check_mixed(graph, file, compression, mixed)
     if calibration is None:
         return Shrunk(integers(graph))
     if compression is None:
-        made = quantize(graph, load_samples(calibration, _ports(graph), preprocessing=preprocessing))
+        samples = load_samples(calibration, _ports(graph), preprocessing=preprocessing)
+        made = quantize(graph, samples, Options(wide=mixed))
         return Shrunk(made.graph, made.report)
     start, evidence = started(graph, calibration, compression.data, preprocessing)
     small, bought = compress(
@@ -134,6 +137,15 @@ def _check_samples(graph: Graph, file: str, calibration: Source | None, compress
         )
     if calibration is not None and compression is None and not needs_quantization(graph):
         raise UsageError(f"{file} is quantized already, so that there is nothing to calibrate: drop --calibration")
+
+
+def _check_mixed(graph: Graph, file: str, compression: Compression | None, mixed: Wide) -> None:
+    if mixed == "none":
+        return
+    if not needs_quantization(graph):
+        raise UsageError(f"{file} is quantized already, so that its layers have their types: drop --mixed")
+    if compression is not None:
+        raise UsageError("--mixed and compression do not go together yet: pass one of them")
 
 
 def _split(samples: Sequence[list[Array]]) -> tuple[list[list[Array]], list[list[Array]]]:

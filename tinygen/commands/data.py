@@ -11,7 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from tinygen import api, evaluation
-from tinygen.commands.terminal import ERR, OUT, json_option, preprocessed, print_quantization, shape_option
+from tinygen.commands.terminal import (
+    ERR,
+    OUT,
+    json_option,
+    mixed_option,
+    preprocessed,
+    print_quantization,
+    shape_option,
+)
 from tinygen.evaluation import Metric, On
 
 _CALIBRATION = "Samples of the float model's input: .npz, .npy, a folder, or 'random'."
@@ -27,6 +35,7 @@ _CALIBRATION = "Samples of the float model's input: .npz, .npy, a folder, or 'ra
 @click.option("--limit", type=click.IntRange(1), help="Only the first N samples.")
 @click.option("--target", default="cortex-m4", show_default=True, help="Core or board to compile a model file for.")
 @click.option("--calibration", help=f"{_CALIBRATION} Then its int8 form and C are measured, too.")
+@mixed_option
 @shape_option
 @preprocessed
 @json_option
@@ -51,6 +60,7 @@ def evaluate(model: Path, data: str, as_json: bool, **options: Any) -> None:
 @click.option("--calibration", help=_CALIBRATION)
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .tflite or .onnx file to write.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N samples.")
+@mixed_option
 @shape_option
 @preprocessed
 @json_option

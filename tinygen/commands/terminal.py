@@ -66,6 +66,15 @@ shape_option = click.option(
 )
 
 
+mixed_option = click.option(
+    "--mixed",
+    callback=lambda ctx, param, value: value if value in ("none", "auto", "all") else tuple(value.split(",")),
+    default="none",
+    show_default=True,
+    help="16 bits for the activations of a float model's layers: auto (those that gain most), all, or layers' names.",
+)
+
+
 def print_quantization(found: Mapping[str, Any] | None) -> None:
     """Signal-to-noise ratios of the outputs against the float model, and of the layers that lost most."""
     if found is None:
@@ -74,3 +83,5 @@ def print_quantization(found: Mapping[str, Any] | None) -> None:
     worst = sorted(found["layers"], key=lambda layer: float(layer["activations"]))[:3]
     layers = ", ".join(f"{w['op']} '{w['name']}' {w['activations']:.1f} dB" for w in worst)
     OUT.print(f"int8   signal to noise on the samples: outputs {outputs}; worst layers {layers}")
+    for wide in found["wide"]:
+        OUT.print(f"int16  {', '.join(wide['nodes'])}: {wide['gain']:+.1f} dB, {wide['bytes']:,} bytes larger")

@@ -22,6 +22,7 @@ from tinygen.ir.types import Array, Real, TensorType
 from tinygen.ops.limits import is_float
 from tinygen.ops.numerics import clamp, round_half_away
 from tinygen.ops.quantize import LIMIT
+from tinygen.quantize import Wide
 from tinygen.shrink import integers, needs_quantization
 from tinygen.target import Target, load_target
 from tinygen.verify.build_dir import read_build
@@ -65,6 +66,7 @@ def evaluate(
     preprocessing: Preprocessing | None = None,
     target: str | Target = "cortex-m4",
     calibration: Source | None = None,
+    mixed: Wide = "none",
     shapes: api.Shapes | None = None,
 ) -> Evaluation:
     """Run `model` (a model file, a graph, or a folder that ``build`` wrote) on `data` and compare with its labels.
@@ -73,7 +75,8 @@ def evaluate(
     and top5, 0 and 1 for auc, values of the output's shape for mse and mae. Without labels, all runners are compared
     with the first one. Float data is quantized with the model's input scales. What runs is cumulative: `on` is
     ``reference``, ``host`` (the reference and the C on this computer) or ``qemu`` (the C under emulation, too). A model
-    file is compiled for `target`, a float model only with `calibration` to quantize it by. The default `metric` follows
+    file is compiled for `target`, a float model only with `calibration` to quantize it by (`mixed`: with 16 bits for
+    which activations). The default `metric` follows
     from labels and outputs. `shapes` is as for `tinygen.load`.
     """
     if metric is not None and metric not in get_args(Metric):
@@ -89,7 +92,7 @@ def evaluate(
     if is_float(graph):
         name = graph.outputs[0]
         outputs["float"] = _stacked([reference.run_real(graph, values)[name] for values in samples.sets])
-    integer = _integers(graph, calibration, preprocessing)
+    integer = _integers(graph, calibration, preprocessing, mixed)
     if integer is not None:
         outputs |= _runs(integer, folder, samples.sets, on, target)
     judge = _Judge(graph, samples, outputs)
@@ -99,10 +102,14 @@ def evaluate(
     return Evaluation(graph.name, chosen, len(samples.sets), against, scores)
 
 
-def _integers(graph: Graph, calibration: Source | None, preprocessing: Preprocessing | None) -> Graph | None:
+def _integers(
+    graph: Graph, calibration: Source | None, preprocessing: Preprocessing | None, mixed: Wide
+) -> Graph | None:
     """The int8 form of `graph`; None for a float model without calibration data."""
     if calibration is not None:
-        return api.quantize_model(graph, calibration, preprocessing=preprocessing).graph
+        return api.quantize_model(graph, calibration, preprocessing=preprocessing, mixed=mixed).graph
+    if mixed != "none":
+        raise UsageError("--mixed is for float models that are quantized here: pass --calibration, too")
     return None if needs_quantization(graph) else integers(graph)
 
 

@@ -23,7 +23,8 @@ VERSION = 3
 #: Alignment of constants in the file, in bytes, which kernels that read them in place rely on.
 ALIGNMENT = 16
 
-#: Versions of operators on int8 tensors (and on int16 ones, as TensorFlow's converter has it), as tensorflow/lite/tools/versioning/op_version.cc gives them; else 2.
+#: Versions of operators on int8 tensors, as tensorflow/lite/tools/versioning/op_version.cc gives them; else 2. Those on
+#: int16 tensors out of TensorFlow's converter are the same.
 _INT8_VERSIONS = {
     **dict.fromkeys(("CAST", "ELU", "EXPAND_DIMS", "HARD_SWISH", "LEAKY_RELU", "NEG", "PRELU", "QUANTIZE"), 1),
     **dict.fromkeys(("RELU_N1_TO_1", "RESHAPE", "SHAPE", "SQRT", "SQUEEZE"), 1),

@@ -16,12 +16,12 @@ from tinygen.quantize.choose import choose, large_enough
 from tinygen.quantize.equalize import equalize
 from tinygen.quantize.groups import group
 from tinygen.quantize.mixed import Measured, widened, with_weights
-from tinygen.quantize.options import Method, Options, Quantized
+from tinygen.quantize.options import Method, Options, Quantized, Wide
 from tinygen.quantize.prepare import prepare
 from tinygen.quantize.refine import refine
 from tinygen.quantize.report import Widened, compare
 
-__all__ = ["Options", "Quantized", "quantize", "with_float_ports"]
+__all__ = ["Options", "Quantized", "Wide", "quantize", "with_float_ports"]
 
 #: Samples that the report compares float and int8 on.
 COMPARED = 16

@@ -1,6 +1,6 @@
 """Activations of some layers in int16: which, and where they meet those in int8.
 
-Whole groups of tensors (those that share a scale) go to int16, with zero point 0 and steps that reach as far as the
+Whole groups of tensors (those that share a scale) go to int16, with zero point 0 and a range twice that of the
 samples. A node that reads or writes one computes in int16 (TFLite's 16x8: the weights stay int8); QUANTIZE nodes stand
 where its other tensors are int8. The model's own inputs and outputs stay int8 unless an output's node is asked for.
 """
@@ -36,6 +36,8 @@ OPERATORS = frozenset(
 )
 #: Operators whose int16 output has scale 1/32768.
 _FIXED = 2.0**-15
+#: How far int16 reaches beyond the samples: it has bits to spare for what they do not show.
+HEADROOM = 2.0
 #: Samples that gains are measured on.
 COMPARED = 8
 #: The least gain, in dB, for which a group goes to int16; how many in a row may gain less before no more are tried.
@@ -67,7 +69,9 @@ def widened(measured: Measured, asked: Wide, target: float) -> tuple[Groups, dic
         order = sorted(candidates, key=_harm(measured, candidates).__getitem__, reverse=True)
         chosen, bought = _greedy(measured, order, target)
     else:
-        parts = [candidates] if asked == "all" else [[group] for group in _named(measured.groups, asked)]
+        parts = (
+            [candidates] * bool(candidates) if asked == "all" else [[group] for group in _named(measured.groups, asked)]
+        )
         chosen, bought = _at_once(measured, parts)
     return *_mixed(measured, frozenset(chosen)), bought
 
@@ -268,8 +272,9 @@ def _converted(
 
 
 def _int16(measured: Measured, group: str) -> Quant:
-    """int16 for all that `group` held on the samples."""
+    """int16 for all that `group` held on the samples, and more."""
     if group in measured.groups.fixed:
         return Quant.per_tensor(_FIXED, 0)
     seen = measured.statistics[group]
-    return Quant.per_tensor(max(abs(seen.low), abs(seen.high), MIN_SCALE * 2**15) / (2**15 - 1), 0)
+    largest = HEADROOM * max(abs(seen.low), abs(seen.high))
+    return Quant.per_tensor(max(largest / (2**15 - 1), MIN_SCALE), 0)
