@@ -285,7 +285,7 @@ def every_kind() -> Graph:
 def test_on_cores(target: str, tmp_path: Path) -> None:
     """Every form on a core; of these M0 refuses access that is not aligned."""
     graph = every_kind()
-    built = api.build(graph, target)
+    built = api.build(graph, target, without=("dead-channels",))  # whose removal would shift fours of inputs
     assert [layer["form"] for layer in built.report["layers"]] == [*(f for f in NAMES for _ in range(2)), *NAMES]
     sets = draw_inputs(graph, 0)
     done = run_qemu(read_build(built.write(tmp_path)), sets, load_target(target))
