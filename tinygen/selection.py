@@ -21,7 +21,7 @@ Optimize = Literal["speed", "size", "ram", "balanced"]
 
 #: Under `balanced`, weights lie in a form if a node's constants then take at most this share of their bytes: forms cost
 #: instructions.
-WORTH_A_FORM = 0.8
+WORTH_A_FORM = 0.7
 
 
 @dataclass(frozen=True)
