@@ -265,13 +265,13 @@ def test_forms_are_described() -> None:
 def every_kind() -> Graph:
     """For each form a 3x3 convolution with few values, a 1x1 one, and a dense layer."""
     b, q = ModelBuilder(), ("int8", 0.1, 5)
-    x = at = b.tensor((1, 5, 6, 4), *q)
+    x = at = b.tensor((1, 3, 4, 16), *q)
     storage, step = {}, {"strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
-    layers = [(form, shape, n) for form in NAMES for shape, n in (((8, 3, 3, 4), 5), ((4, 1, 1, 8), 127))]
-    for form, shape, values in [*layers, *((form, (120, 120), 8) for form in NAMES)]:
-        w = b.tensor(shape, "int8", 0.02, 0, sparse(form, shape, 1, 0.5, values), name=f"{form} {shape}")
+    layers = [(form, shape, n) for form in NAMES for shape, n in (((12, 3, 3, 16), 5), ((16, 1, 1, 12), 127))]
+    for form, shape, values in [*layers, *((form, (192, 192), 8) for form in NAMES)]:
+        w = b.tensor(shape, "int8", 0.001, 0, sparse(form, shape, 1, 0.5, values), name=f"{form} {shape}")
         storage[f"{form} {shape}"] = form
-        y = b.tensor((1, 5, 6, shape[0]) if len(shape) == 4 else (1, 120), *q)
+        y = b.tensor((1, 3, 4, shape[0]) if len(shape) == 4 else (1, 192), *q)
         if len(shape) == 4:
             b.op("CONV_2D", [at, w], [y], "Conv2DOptions", **step)
         else:

@@ -51,12 +51,12 @@ class Form:
     code: tuple[int, int]
 
 
-BITMAP = Form("bitmap", layouts.bitmap, layouts.density, 0.85, ((2.5, 3.1), (1.4, 2.5)), (400, 950))
+BITMAP = Form("bitmap", layouts.bitmap, layouts.density, 0.85, ((2.5, 3.0), (1.5, 2.5)), (400, 950))
 FORMS = (
     BITMAP,
-    Form("gaps", layouts.gaps, layouts.density, 0.65, ((0.3, 6.6), (0.3, 4.4)), (250, 800)),
-    Form("n_of_m", layouts.n_of_m, layouts.share_of_groups, 0.5, ((0.3, 5.2), (0.3, 4.6)), (350, 900)),
-    Form("blocks", layouts.blocks, layouts.density_of_blocks, 0.85, ((0.2, 3.9), (0.2, 3.2)), (450, 1000)),
+    Form("gaps", layouts.gaps, layouts.density, 0.65, ((0.3, 6.5), (0.4, 4.3)), (250, 800)),
+    Form("n_of_m", layouts.n_of_m, layouts.share_of_groups, 0.5, ((0.2, 5.2), (0.3, 4.4)), (350, 900)),
+    Form("blocks", layouts.blocks, layouts.density_of_blocks, 0.85, ((0.2, 3.8), (0.4, 3.1)), (450, 1000)),
 )
 
 
