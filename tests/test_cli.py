@@ -19,6 +19,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests import small_models
+from tests.operators import test_fully_connected
 from tests.tflite_builder import ModelBuilder
 from tinygen.cli import main
 from tinygen.target import all_targets
@@ -240,6 +241,16 @@ def test_an_unwritable_place(where: str, model: Path, tmp_path: Path) -> None:
     ]
     assert f"cannot write to '{out}'" in refused("build", model, "--out", out, code=2)
     assert (tmp_path / "file").read_text() == "mine" and {p.name for p in tmp_path.iterdir()} == {"net", "file"}
+
+
+def test_forms_of_weights_are_shown(model: Path, tmp_path: Path) -> None:
+    assert "stored as" not in tinygen("build", model, "--out", tmp_path / "plain").stdout
+    path = tmp_path / "few.tflite"
+    path.write_bytes(test_fully_connected.simple((1, 64), (64, 64), value=9))
+    result = tinygen("build", path, "--out", tmp_path / "few")
+    assert "stored as" in result.stdout and "codebook" in result.stdout
+    (layer,) = report_of(tmp_path / "few")["layers"]
+    assert layer["form"] == "codebook" and layer["constant_bytes"] < 64 * 64 // 2
 
 
 # --- Writing ------------------------------------------------------------------------------------------------------

@@ -60,10 +60,10 @@ def read_packed(fields: Mapping[str, Any], shape: tuple[int, int]) -> list[int]:
     return [low[g] + n * step[g] for g, n in zip(groups, numbers(fields, len(groups)), strict=True)]
 
 
-def dictionary(counts: Array, symbols: Array) -> dict[str, int]:
+def dictionary(counts: Array, symbols: Array, shortest: int) -> dict[str, int]:
     """The words of a canonical code, as strings of bits: of each length the words after those that are taken."""
     words, word, order = {}, 0, iter(symbols.tolist())
-    for length, count in enumerate(counts.tolist(), start=1):
+    for length, count in enumerate(counts.tolist(), start=shortest):
         word <<= 1
         for _ in range(count):
             words[f"{word:0{length}b}"] = next(order)
@@ -77,7 +77,7 @@ def read_entropy(fields: Mapping[str, Any], shape: tuple[int, int]) -> list[int]
 
     def symbol(which: str) -> int:
         nonlocal place
-        words, end = dictionary(fields[f"{which}.counts"], fields[f"{which}.symbols"]), place + 1
+        words, end = dictionary(*(fields[f"{which}.{name}"] for name in ("counts", "symbols", "shortest"))), place + 1
         while bits[place:end] not in words:
             end += 1
             assert end <= len(bits), "no such word"

@@ -28,6 +28,7 @@ from tinygen.commands.terminal import (
 from tinygen.compress.recipe import Recipe
 from tinygen.data.preprocessing import Preprocessing
 from tinygen.errors import TinygenError
+from tinygen.kernels.base import PLAIN
 from tinygen.plan.budget import parse_bytes
 from tinygen.target import Target, all_targets, load_target
 from tinygen.verify.check import Verification
@@ -136,14 +137,17 @@ def build(
 
 def _print_layers(report: Mapping[str, Any]) -> None:
     table = Table(box=None, pad_edge=False)
+    forms = [layer["form"] if layer["form"] != PLAIN else "" for layer in report["layers"]]
     for title in ("step", "operator", "name"):
         table.add_column(title, overflow="ellipsis", no_wrap=True)
     for title in ("output", "MACs", "constants"):
         table.add_column(title, justify="right")
-    for layer in report["layers"]:
+    if any(forms):
+        table.add_column("stored as")
+    for layer, form in zip(report["layers"], forms, strict=True):
         shape = "×".join(map(str, layer["output_shape"]))
-        numbers = f"{layer['macs']:,}", f"{layer['constant_bytes']:,}"
-        table.add_row(str(layer["step"]), layer["op"], layer["name"], shape, *numbers)
+        cells = [shape, f"{layer['macs']:,}", f"{layer['constant_bytes']:,}", *([form] if any(forms) else [])]
+        table.add_row(str(layer["step"]), layer["op"], layer["name"], *cells)
     OUT.print(table)
 
 

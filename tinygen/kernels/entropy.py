@@ -62,12 +62,19 @@ def pack(rows: Array) -> Fields | None:
     stream = np.concatenate([_stream(some, runs, values), np.zeros(TAIL, np.uint8)])
     return {
         "bytes": stream,
-        "runs.counts": runs.counts.astype(np.uint8),
-        "runs.symbols": runs.symbols.astype(np.int8),
-        "values.counts": values.counts.astype(np.uint8),
-        "values.symbols": values.symbols.astype(np.int8),
+        **_table("runs", runs),
+        **_table("values", values),
         "common": some.common,
         "longest": some.longest,
+    }
+
+
+def _table(name: str, code: Code) -> dict[str, int | Array]:
+    """The fields of ``huffman_t``."""
+    return {
+        f"{name}.counts": code.counts.astype(np.uint8),
+        f"{name}.symbols": code.symbols.astype(np.int8),
+        f"{name}.shortest": code.shortest,
     }
 
 

@@ -20,9 +20,14 @@ class Code:
     lengths: Array
 
     @property
+    def shortest(self) -> int:
+        """Bits of the shortest word; 1 where there is none."""
+        return int(self.lengths[0]) if len(self.lengths) else 1
+
+    @property
     def counts(self) -> Array:
-        """How many words have 1, 2 … bits."""
-        return np.bincount(self.lengths)[1:]
+        """How many words have `shortest` bits, one more, and so on."""
+        return np.bincount(self.lengths)[self.shortest :]
 
     @property
     def words(self) -> Array:

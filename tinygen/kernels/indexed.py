@@ -1,4 +1,4 @@
-"""FULLY_CONNECTED with weights as numbers of 2 or 4 bits, which are looked up in a table while they are multiplied.
+"""FULLY_CONNECTED with weights as numbers of 2 to 4 bits, which are looked up in a table while they are multiplied.
 
 For few rows of the input, where unpacking a weight would cost as much as using it.
 """
@@ -43,9 +43,9 @@ def _kernel(plain: Kernel, form: Form) -> Kernel:
 
 
 def whole_bytes(form: Form, call: Call[Any]) -> bool:
-    """Whether the weights of `call` in `form` are numbers of 2 or 4 bits, and those of a channel fill whole bytes."""
+    """Whether the weights of `call` in `form` are numbers of 2 to 4 bits, and those of a channel fill whole bytes."""
     stored = form.of(call)
     if stored is None:
         return False
     bits, depth = int(stored["indices.bits"]), weights_of(call).elements // call.output.shape[-1]
-    return bits in (2, 4) and depth * bits % 8 == 0
+    return bits in (2, 3, 4) and depth * bits % 8 == 0
