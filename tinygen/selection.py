@@ -19,8 +19,8 @@ from tinygen.target import Target
 
 Optimize = Literal["speed", "size", "ram", "balanced"]
 
-#: Under `balanced`, weights lie in a form if a node's constants then take at most this share of their bytes: forms cost
-#: instructions.
+#: Under `balanced`, weights lie in a form that costs instructions if a node's constants then take at most this share of
+#: their bytes.
 WORTH_A_FORM = 0.7
 
 
@@ -62,9 +62,9 @@ def select(graph: Graph, target: Target, optimize: Optimize) -> dict[str, Choice
     """The choice for each node of `graph` that runs, by its first output. Raises `UnsupportedError` where none can.
 
     Under ``speed`` that with the fewest instructions, under ``ram`` with the least scratch memory, under ``size`` that
-    whose constants take least flash; ``balanced`` does the same where that saves much of a node's constants, and else
-    takes the fastest. Kernels for a form of weights are taken one after the other, as long as all that choose one save
-    more than its code.
+    whose constants take least flash; ``balanced`` does the same, but takes only forms that cost no instructions or
+    save much of a node's constants. Kernels for a form of weights are taken one after the other, as long as all that
+    choose one save more than its code.
     """
     options = {node.outputs[0]: able(graph, node, target, optimize) for node in graph.nodes if _runs(graph, node)}
     forms = {o.kernel.template for some in options.values() for o in some if o.kernel.form != PLAIN}
@@ -129,12 +129,11 @@ def _best(options: Sequence[Choice], optimize: Optimize) -> Choice:
         return min(options, key=lambda o: (o.scratch, o.speed))
     if not _forms(options):
         return min(options, key=lambda o: o.speed)
-    smallest = min(options, key=lambda o: (o.bytes, o.speed))
     plain = [o for o in options if o.kernel.form == PLAIN]
     if optimize == "balanced" and plain:
         fastest = min(plain, key=lambda o: o.speed)
-        return smallest if smallest.bytes <= WORTH_A_FORM * fastest.bytes else fastest
-    return smallest
+        options = [o for o in options if o.speed <= fastest.speed or o.bytes <= WORTH_A_FORM * fastest.bytes]
+    return min(options, key=lambda o: (o.bytes, o.speed))
 
 
 def _forms(options: Sequence[Choice]) -> bool:
