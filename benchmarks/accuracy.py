@@ -1,21 +1,23 @@
 """What int8 costs each float model of the zoo: tinygen's quantization beside the TFLite converter's and onnxruntime's.
 
-    python -m benchmarks.accuracy [--models WORD] [--tests N] [--json] [--write docs/accuracy.md]
+    python -m benchmarks.accuracy [--models WORD] [--tests N] [--splits N] [--json] [--write docs/accuracy.md]
 
-All quantize by the same samples and are judged on others. The exit code is 1 if a labelled model loses more than its
-limit or tinygen is not at least as good as each of the others on most models, 2 if the zoo is not there.
+All quantize by the same samples and are judged on others, on several splits of the data. The exit code is 1 if a
+labelled model loses more than its limit or tinygen is not at least as good as each of the others on most models, 2 if
+the zoo is not there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ import numpy as np
 import onnx
 
 from benchmarks import stock
-from benchmarks.accuracy_data import CASES, Case, Data
+from benchmarks.accuracy_data import CASES, SPLITS, Case, Data
 from benchmarks.stock import TENSORFLOW, Outputs
 from tests import zoo
 from tinygen import api
@@ -38,6 +40,8 @@ from tinygen.quantize.report import decibels
 
 #: On this share of the models tinygen must be at least as good as each of the others.
 SHARE = 0.8
+#: Accuracies of which chance explains the difference at least this often do not decide.
+SIGNIFICANT = 0.05
 PEERS = {"tflite": "TFLite converter", "onnxruntime": "onnxruntime"}
 
 
@@ -46,7 +50,7 @@ class Row:
     """A model's scores by who made them: float, tinygen, tflite, onnxruntime (those that there are).
 
     The `metric` is ``accuracy`` in percent for labelled data, else ``sqnr``: signal to quantization noise in dB of the
-    worst output, against float.
+    worst output, against float. Everything is the mean over the splits of the data; counts are those of one split.
     """
 
     model: str
@@ -59,20 +63,34 @@ class Row:
     notes: tuple[str, ...] = ()
     #: The signal to noise ratio of each int8 model, whatever the metric.
     noise: dict[str, float] = field(default_factory=dict)
+    #: On how many labelled samples tinygen alone is right, and how many the other alone.
+    apart: dict[str, tuple[float, float]] = field(default_factory=dict)
+    #: Answers like float's, in percent.
+    agreement: dict[str, float] = field(default_factory=dict)
+    #: The largest loss of any split in points of accuracy, where that is more than that of the mean.
+    worst: float | None = None
 
     @property
     def lost(self) -> float:
-        """Points of accuracy below float."""
-        return self.scores["float"] - self.scores["tinygen"]
+        """Points of accuracy below float, on the split where they are most."""
+        return self.scores["float"] - self.scores["tinygen"] if self.worst is None else self.worst
 
     @property
     def ok(self) -> bool:
         # the scores are shares of some thousand samples: what remains after rounding is no difference
         return self.limit is None or self.lost <= self.limit + 1e-9
 
-    def beats(self, peer: str) -> bool:
-        """Whether tinygen is at least as good as `peer`."""
+    def ahead(self, peer: str) -> bool:
+        """Whether tinygen's score is at least that of `peer`."""
         return self.scores["tinygen"] >= self.scores[peer] - 1e-9
+
+    def beats(self, peer: str) -> bool:
+        """Whether tinygen is at least as good as `peer`: by score, or nearer to float where that tells nothing."""
+        return self.nearer(peer) if self.by_chance(peer) else self.ahead(peer)
+
+    def by_chance(self, peer: str) -> bool:
+        """Whether accuracies differ by no more than chance explains (`sign_test`): in either's favour."""
+        return self.metric == "accuracy" and sign_test(*self.apart[peer]) > SIGNIFICANT
 
     def nearer(self, peer: str) -> bool:
         """Whether tinygen's outputs are at least as near to float as those of `peer`."""
@@ -85,10 +103,35 @@ class Row:
         return [who for who, score in integers.items() if score >= max(integers.values()) - 1e-9]
 
 
-def measure(case: Case, most: int = 0) -> Row:
+def sign_test(first: float, second: float) -> float:
+    """How probable it is that fair coins fall as unevenly as `first` to `second`, or more so (McNemar's exact test)."""
+    few, total = round(min(first, second)), round(first) + round(second)
+    return min(1.0, 2 * sum(math.comb(total, k) for k in range(few + 1)) / 2**total)
+
+
+def measure(case: Case, most: int = 0, splits: int = SPLITS) -> Row:
     """Quantize and judge one model, on at most `most` test samples; `TinygenError` if tinygen refuses it."""
+    rows = [_measured(case, most, split) for split in range(min(splits, case.splits))]
+    losses = [row.lost for row in rows if row.limit is not None]
+    return replace(
+        rows[0],
+        scores=_mean([row.scores for row in rows]),
+        notes=tuple(dict.fromkeys(note for row in rows for note in row.notes)),
+        noise=_mean([row.noise for row in rows]),
+        apart={peer: tuple(np.mean([row.apart[peer] for row in rows], axis=0).tolist()) for peer in rows[0].apart},
+        agreement=_mean([row.agreement for row in rows]),
+        worst=max(losses, default=None),
+    )
+
+
+def _mean(found: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {who: float(np.mean([values[who] for values in found])) for who in found[0]}
+
+
+def _measured(case: Case, most: int, split: int) -> Row:
+    """`measure` on one split of the data."""
     graph = api.load(case.path)
-    calibration, test = case.split(most)
+    calibration, test = case.split(most, split)
     exact = _float(case, graph, test)
     runs: dict[str, Outputs] = {"float": exact}
     runs["tinygen"] = stock.as_c(quantize(graph, calibration.samples).graph)(test.samples)
@@ -100,11 +143,29 @@ def measure(case: Case, most: int = 0) -> Row:
             notes.append(f"{PEERS[peer]}: {_said(error)}")
         else:
             runs |= {peer: found} if found else {}
-    noise = {who: _noise(found, exact) for who, found in runs.items() if who != "float"}
-    judged = noise if test.labels is None else {who: _accuracy(found, test.labels) for who, found in runs.items()}
-    metric = "sqnr" if test.labels is None else "accuracy"
-    counts = len(calibration.samples), len(test.samples)
-    return Row(case.model, metric, case.limit, test.source, *counts, judged, tuple(notes), noise)
+    counts, noise = (len(calibration.samples), len(test.samples)), {w: _noise(f, exact) for w, f in runs.items()}
+    del noise["float"]
+    about = Row(case.model, "sqnr", case.limit, test.source, *counts, noise, tuple(notes), noise)
+    return about if test.labels is None else _labelled(about, runs, test.labels)
+
+
+def _labelled(row: Row, runs: dict[str, Outputs], labels: Array) -> Row:
+    """`row` with what follows from the classes of the test samples."""
+    answers = {who: np.array([int(np.argmax(values[0])) for values in found]) for who, found in runs.items()}
+    right = {who: found == labels for who, found in answers.items()}
+    own = right["tinygen"]
+    return replace(
+        row,
+        metric="accuracy",
+        scores={who: 100.0 * float(np.mean(found)) for who, found in right.items()},
+        apart={
+            peer: (float(np.sum(own & ~right[peer])), float(np.sum(right[peer] & ~own)))
+            for peer in set(PEERS) & set(right)
+        },
+        agreement={
+            who: 100.0 * float(np.mean(found == answers["float"])) for who, found in answers.items() if who != "float"
+        },
+    )
 
 
 def _float(case: Case, graph: Graph, test: Data) -> Outputs:
@@ -146,12 +207,6 @@ def _onnxruntime(case: Case, graph: Graph, calibration: Data, test: Data, notes:
     return stock.onnxruntime(made)(turn(test.samples))
 
 
-def _accuracy(found: Outputs, labels: Array) -> float:
-    """Right answers in percent."""
-    right = [int(np.argmax(values[0])) == label for values, label in zip(found, labels, strict=True)]
-    return 100.0 * float(np.mean(right))
-
-
 def _noise(found: Outputs, exact: Outputs) -> float:
     """The ratio of the worst output."""
     return min(sqnr([v[i] for v in found], [v[i] for v in exact]) for i in range(len(exact[0])))
@@ -176,6 +231,11 @@ class Findings:
         both = [row for row in self.rows if peer in row.scores]
         return sum(row.beats(peer) for row in both), len(both)
 
+    def ahead(self, peer: str) -> tuple[int, int]:
+        """On how many models tinygen's score is at least that of `peer`, and of how many."""
+        both = [row for row in self.rows if peer in row.scores]
+        return sum(row.ahead(peer) for row in both), len(both)
+
     def nearer(self, peer: str) -> tuple[int, int]:
         """On how many models tinygen's outputs are at least as near to float as those of `peer`, and of how many."""
         both = [row for row in self.rows if peer in row.noise]
@@ -190,7 +250,15 @@ class Findings:
         models = [{**vars(row), "ok": row.ok, "best": row.best} for row in self.rows]
         counts = {peer: dict(zip(("won", "of"), self.count(peer), strict=True)) for peer in PEERS}
         nearer = {peer: dict(zip(("won", "of"), self.nearer(peer), strict=True)) for peer in PEERS}
-        return {"ok": self.ok, "counts": counts, "nearer": nearer, "models": models, "refused": self.refused}
+        ahead = {peer: dict(zip(("won", "of"), self.ahead(peer), strict=True)) for peer in PEERS}
+        return {
+            "ok": self.ok,
+            "counts": counts,
+            "ahead": ahead,
+            "nearer": nearer,
+            "models": models,
+            "refused": self.refused,
+        }
 
 
 def versions() -> dict[str, str]:
@@ -198,11 +266,11 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in wanted}
 
 
-def attempt(model: str, most: int = 0) -> Row | str:
+def attempt(model: str, most: int = 0, splits: int = SPLITS) -> Row | str:
     """The row of a model, or why tinygen refuses it."""
     (case,) = (case for case in CASES if case.model == model)
     try:
-        return measure(case, most)
+        return measure(case, most, splits)
     except TinygenError as error:
         return str(error)
 
@@ -214,12 +282,13 @@ def _quiet() -> None:
     os.dup2(nowhere, 2)
 
 
-def measure_all(models: Sequence[str], most: int = 0) -> Findings:
-    """Every model, two at a time on two processors, each in one thread."""
+def measure_all(models: Sequence[str], most: int = 0, splits: int = SPLITS, jobs: int | None = None) -> Findings:
+    """Every model, `jobs` at a time (as many as there are processors unless given), each in one thread."""
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count(), context, _quiet) as pool:
-        results = dict(zip(models, pool.map(attempt, models, [most] * len(models)), strict=True))
+    context, count = multiprocessing.get_context("spawn"), len(models)
+    with ProcessPoolExecutor(jobs or os.cpu_count(), context, _quiet) as pool:
+        found = pool.map(attempt, models, [most] * count, [splits] * count)
+        results = dict(zip(models, found, strict=True))
     rows = [result for result in results.values() if isinstance(result, Row)]
     return Findings(rows, {model: result for model, result in results.items() if isinstance(result, str)})
 
@@ -230,6 +299,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Compare quantizers on the float models of the zoo.")
     parser.add_argument("--models", default="", metavar="WORD", help="only models with WORD in their names")
     parser.add_argument("--tests", type=int, default=0, metavar="N", help="at most N test samples of each model")
+    parser.add_argument("--splits", type=int, default=SPLITS, metavar="N", help="splits of the data (default: 3)")
+    parser.add_argument("--jobs", type=int, metavar="N", help="models at a time (default: one for each processor)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the page")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the page there, too")
     options = parser.parse_args(arguments)
@@ -238,7 +309,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if not TENSORFLOW:
         print("tensorflow is not installed (extra 'train'): the TFLite converter's column is left out", file=sys.stderr)
-    found = measure_all([case.model for case in CASES if options.models in case.model], options.tests)
+    models = [case.model for case in CASES if options.models in case.model]
+    found = measure_all(models, options.tests, options.splits, options.jobs)
     print(json.dumps(found.as_dict(), indent=1) if options.json else page(found))
     if options.write:
         options.write.write_text(page(found), encoding="utf-8")

@@ -1,6 +1,7 @@
 """The float models of the zoo, and the data that each is quantized by and judged on.
 
-Every set is shuffled once with seed 0, unless it is said to be in order; the first samples calibrate, others test.
+Every set is shuffled with the number of a split as seed, unless it is said to be in order; the first samples calibrate,
+others test.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from tinygen import api
 from tinygen.ir.types import Array
 from tinygen.reference import run_real
 
+#: Ways to split each set.
+SPLITS = 3
 #: Arrays for all inputs of a model, in its order.
 Sample = tuple[Array, ...]
 
@@ -38,16 +41,17 @@ class Data:
 class Case:
     """A float model, its data, and how many samples calibrate and test it; `tests` 0 stands for all that are left.
 
-    `limit`: how many points of accuracy quantization may cost. `twin`: the ONNX file of the same network, where `model`
-    is a TFLite file; its input is NCHW.
+    `data` gives them in the order of a split. `limit`: how many points of accuracy quantization may cost. `twin`: the
+    ONNX file of the same network, where `model` is a TFLite file; its input is NCHW.
     """
 
     model: str
-    data: Callable[[], Data]
+    data: Callable[[int], Data]
     limit: float | None = None
     calibration: int = 100
     tests: int = 0
     twin: str | None = None
+    splits: int = SPLITS
 
     @property
     def path(self) -> Path:
@@ -64,80 +68,80 @@ class Case:
         """Whether weights are int8 and activations float."""
         return "hybrid" in self.model
 
-    def split(self, most: int = 0) -> tuple[Data, Data]:
-        """Calibration and test data, which have no sample in common; at most `most` tests unless 0."""
-        data, counts = self.data(), [n for n in (self.tests, most) if n]
+    def split(self, most: int = 0, number: int = 0) -> tuple[Data, Data]:
+        """Split `number`: calibration and test data, which have no sample in common; at most `most` tests unless 0."""
+        data, counts = self.data(number), [n for n in (self.tests, most) if n]
         last = min(len(data.samples), self.calibration + min(counts, default=len(data.samples)))
         return data.part(0, self.calibration), data.part(self.calibration, last)
 
 
-def _shuffled(values: Array, labels: Array | None, source: str) -> Data:
-    order = np.random.default_rng(0).permutation(len(values))
+def _shuffled(values: Array, labels: Array | None, source: str, split: int) -> Data:
+    order = np.random.default_rng(split).permutation(len(values))
     real = np.asarray(values, np.float32)
     return Data([(real[i : i + 1],) for i in order], None if labels is None else labels[order].astype(int), source)
 
 
-def _mnist(shape: tuple[int, ...], scale: float = 255.0) -> Callable[[], Data]:
-    def read() -> Data:
+def _mnist(shape: tuple[int, ...], scale: float = 255.0) -> Callable[[int], Data]:
+    def read(split: int) -> Data:
         found = zoo.dataset("mnist_t10k/dev")
         pixels = found["x"].astype(np.float32) / np.float32(scale)
         if shape[-1] == 14:
             pixels = pixels.reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4))
-        return _shuffled(pixels.reshape(-1, *shape), found["y"], "mnist_t10k")
+        return _shuffled(pixels.reshape(-1, *shape), found["y"], "mnist_t10k", split)
 
     return read
 
 
-def _keywords() -> Data:
+def _keywords(split: int) -> Data:
     found = zoo.dataset("mlperf_kws01/all")
     features = (found["x"].astype(np.float32) - 83) * np.float32(0.584703)
-    return _shuffled(features, found["y"], "mlperf_kws01")
+    return _shuffled(features, found["y"], "mlperf_kws01", split)
 
 
-def _hands() -> Data:
+def _hands(split: int) -> Data:
     found = zoo.dataset("hand_gesture_mediapipe/keypoint")
-    return _shuffled(found["x"], found["y"], "hand_gesture_mediapipe")
+    return _shuffled(found["x"], found["y"], "hand_gesture_mediapipe", split)
 
 
 def _pictures(
     scale: float, offset: float = 0.0, nchw: bool = False, size: tuple[int, int] = (32, 32)
-) -> Callable[[], Data]:
+) -> Callable[[int], Data]:
     """CIFAR-10 pictures as x / scale - offset; larger ones are made by repeating pixels."""
 
-    def read() -> Data:
+    def read(split: int) -> Data:
         pixels = zoo.dataset("cifar10_calib500/all")["x_raw"].reshape(-1, 32, 32, 3)
         values = pixels.astype(np.float32) / np.float32(scale) - np.float32(offset)
         factor = -(-max(size) // 32)
         if factor > 1:  # 100 pictures take 100 MB at 240 × 320
             values = values[:200].repeat(factor, axis=1).repeat(factor, axis=2)[:, : size[0], : size[1]]
         source = "cifar10_calib500" + (f", pixels {factor} × {factor} times" if factor > 1 else "")
-        return _shuffled(values.transpose(0, 3, 1, 2) if nchw else values, None, source)
+        return _shuffled(values.transpose(0, 3, 1, 2) if nchw else values, None, source, split)
 
     return read
 
 
-def _gestures() -> Data:
+def _gestures(split: int) -> Data:
     """Acceleration in thousandths of g at 50 Hz, from m/s² at 100 Hz."""
     windows = zoo.dataset("har_pamap2_s102/windows256")["x"][:, ::2] / 9.81 * 1000
-    return _shuffled(windows[..., None], None, "har_pamap2_s102, in mg")
+    return _shuffled(windows[..., None], None, "har_pamap2_s102, in mg", split)
 
 
-def _normal(mean: float, deviation: float, *shape: int) -> Callable[[], Data]:
-    def draw() -> Data:
+def _normal(mean: float, deviation: float, *shape: int) -> Callable[[int], Data]:
+    def draw(split: int) -> Data:
         values = np.random.default_rng(1).normal(mean, deviation, (400, *shape))
-        return _shuffled(values, None, f"random: normal, mean {mean:g}, deviation {deviation:g}")
+        return _shuffled(values, None, f"random: normal, mean {mean:g}, deviation {deviation:g}", split)
 
     return draw
 
 
-def _angles() -> Data:
-    return _shuffled(np.random.default_rng(1).uniform(0, 2 * np.pi, (1100, 1)), None, "random: uniform in 0..2π")
+def _angles(split: int) -> Data:
+    return _shuffled(np.random.default_rng(1).uniform(0, 2 * np.pi, (1100, 1)), None, "random: uniform in 0..2π", split)
 
 
-def _speech() -> Data:
+def _speech(split: int) -> Data:
     """Magnitudes of spectra (512 samples, every 128) of four recordings, with the states that the float model reaches.
 
-    In order: two recordings calibrate, two others test.
+    In order, whatever the split: two recordings calibrate, two others test.
     """
     graph = api.load(zoo.FOLDER / "models" / "dtln" / "model_1.tflite")
     samples: list[Sample] = []
@@ -187,6 +191,6 @@ CASES: tuple[Case, ...] = (
     Case("mlperf_tiny/ad01_hybrid_dynrange.tflite", _normal(-35, 12, 640), tests=300),
     Case("efinix/magic_wand_float_2019.tflite", _gestures),
     Case("tflm/hello_world_float.tflite", _angles),
-    Case("dtln/model_1.tflite", _speech, calibration=242),
-    Case("dtln/model_1.onnx", _speech, calibration=242),
+    Case("dtln/model_1.tflite", _speech, calibration=242, splits=1),
+    Case("dtln/model_1.onnx", _speech, calibration=242, splits=1),
 )

@@ -29,8 +29,8 @@ from tinygen.quantize.calibrate import Statistics
 from tinygen.quantize.equalize import equalize
 from tinygen.quantize.prepare import prepare as prepare_on
 from tinygen.quantize.ranges import METHODS, fake, quant_of
-from tinygen.quantize.refine import round_columns
 from tinygen.quantize.report import inputs_of
+from tinygen.quantize.rounding import Fit, by_columns
 from tinygen.reference import run, run_all, run_real
 
 REAL = DType.FLOAT32
@@ -308,7 +308,8 @@ def test_rounding_by_columns_beats_rounding_to_nearest() -> None:
     inputs = rng.normal(size=(500, 12)) @ rng.normal(size=(12, 12))
     weights, scales = rng.normal(size=(1, 5, 12)), np.full((1, 5, 12), 0.1)
     covariance = (inputs.T @ inputs)[None] / len(inputs)
-    rounded = round_columns(weights, scales, covariance) * scales
+    fit = Fit(weights, covariance, np.full((1, 5), 0.1))
+    rounded = by_columns(fit) * scales
     nearest = np.rint(weights / scales) * scales
     assert np.all(rounded == np.rint(rounded / scales) * scales)
 

@@ -10,13 +10,13 @@ import numpy as np
 from tinygen.errors import ModelError, UsageError
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, Real
+from tinygen.quantize.batch import pieces
 from tinygen.quantize.groups import Groups
-from tinygen.reference import run_real
 
 #: No number in a model that is of use is larger; products of three such still fit float32.
 LARGEST = 1e12
-#: Bins of the histograms.
-BINS = 2048
+#: Bins of the histograms, and values of a tensor that they count, over all samples.
+BINS, COUNTED = 2048, 1 << 19
 
 
 @dataclass(frozen=True)
@@ -34,32 +34,57 @@ class Statistics:
         return np.asarray(self.low + width * (np.arange(len(self.counts)) + 0.5), np.float64)
 
 
-def calibrate(groups: Groups, samples: Sequence[Sequence[Array]]) -> Mapping[str, Statistics]:
-    """Statistics of each group over all `samples`, which run twice: for the extremes, then for the histograms.
+@dataclass(frozen=True)
+class Seen:
+    """What a group of tensors held on each sample: the extremes [samples], and some of the values [samples, values]."""
 
-    One sample's tensors are held at a time. Raises `UsageError` where a sample gives no finite numbers.
+    low: Real
+    high: Real
+    values: Array
+
+    def statistics(self, chosen: slice) -> Statistics:
+        """Those over the `chosen` samples."""
+        low, high = _apart(float(self.low[chosen].min()), float(self.high[chosen].max()))
+        bins = ((self.values[chosen].ravel() - low) * (BINS / (high - low))).astype(np.int64)
+        counts = np.bincount(np.clip(bins, 0, BINS - 1), minlength=BINS)
+        return Statistics(low, high, counts.astype(np.float64))
+
+
+def calibrate(groups: Groups, samples: Sequence[Sequence[Array]]) -> Mapping[str, Seen]:
+    """What each group holds on `samples`, which run once; of large tensors, values at random places.
+
+    Raises `UsageError` where a sample gives no finite numbers.
     """
-    graph = groups.graph
-    names = [n for n in groups.of if n not in graph.constants]
-    limits: dict[str, tuple[float, float]] = {}
-    for index, sample in enumerate(samples):
-        values = run_real(graph, sample)
+    members: dict[str, list[list[Array]]] = {}
+    names = [n for n in groups.of if n not in groups.graph.constants]
+    rng, count = np.random.default_rng(0), max(16, COUNTED // len(samples))
+    for first, values in pieces(groups.graph, samples):
         for name in names:
-            low, high = float(values[name].min()), float(values[name].max())
-            if not max(abs(low), abs(high)) <= LARGEST:
-                raise UsageError(
-                    f"calibration sample {index} gives numbers that are not finite, or beyond {LARGEST:g}, at tensor "
-                    f"'{name}': check the sample, and the model's weights"
-                )
-            before = limits.get(groups.of[name], (low, high))
-            limits[groups.of[name]] = (min(low, before[0]), max(high, before[1]))
-    counts = {group: np.zeros(BINS) for group in limits}
-    for sample in samples:
-        values = run_real(graph, sample)
-        for name in names:
-            group = groups.of[name]
-            counts[group] += np.histogram(values[name], BINS, _apart(*limits[group]))[0]
-    return {group: Statistics(*_apart(*limits[group]), counts[group]) for group in limits}
+            flat = values[name].reshape(len(values[name]), -1)
+            low, high = flat.min(axis=1), flat.max(axis=1)
+            if not max(np.abs(low).max(), np.abs(high).max()) <= LARGEST:
+                raise _not_finite(name, flat, first)
+            if flat.shape[1] > count:
+                flat = flat[:, rng.integers(flat.shape[1], size=count)]
+            members.setdefault(name, []).append([low, high, flat.astype(np.float32)])
+    found: dict[str, list[Array]] = {}
+    for name in names:
+        low, high, flat = (np.concatenate(parts) for parts in zip(*members.pop(name), strict=True))
+        if (group := groups.of[name]) in found:
+            before = found[group]
+            low, high = np.minimum(low, before[0]), np.maximum(high, before[1])
+            flat = np.concatenate([before[2], flat], axis=1)
+        found[group] = [low, high, flat]
+    return {group: Seen(*parts) for group, parts in found.items()}
+
+
+def _not_finite(name: str, values: Array, first: int) -> UsageError:
+    """`values` [samples, elements]; `first`: the number of the first sample."""
+    wrong = [i for i, value in enumerate(values) if not np.all(np.abs(value) <= LARGEST)]
+    return UsageError(
+        f"calibration sample {first + wrong[0]} gives numbers that are not finite, or beyond {LARGEST:g}, at tensor "
+        f"'{name}': check the sample, and the model's weights"
+    )
 
 
 def _apart(low: float, high: float) -> tuple[float, float]:

@@ -16,8 +16,8 @@ from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array, Real
 from tinygen.ops import Activation
 from tinygen.ops.convolution import OPERANDS
+from tinygen.quantize.batch import pieces
 from tinygen.quantize.fold_affine import by_input, is_layer, parameters, with_parameters
-from tinygen.reference import run_real
 
 #: Samples that ranges are taken from, and limits of a factor.
 SAMPLES, LIMIT = 32, 4.0
@@ -27,8 +27,7 @@ def equalize(graph: Graph, samples: Sequence[Sequence[Array]]) -> Graph:
     """`graph` (float) with equalized channels wherever one layer alone reads another."""
     pairs = [pair for node in graph.nodes if (pair := _pair(graph, node)) is not None]
     ranges = {first.outputs[0]: np.zeros(graph.types[first.outputs[0]].shape[-1]) for first, _ in pairs}
-    for sample in samples[:SAMPLES] if pairs else ():
-        values = run_real(graph, sample)
+    for _, values in pieces(graph, samples[:SAMPLES] if pairs else ()):
         for name in ranges:
             seen = np.abs(values[name]).reshape(-1, len(ranges[name])).max(axis=0)
             ranges[name] = np.maximum(ranges[name], seen)

@@ -1,6 +1,7 @@
 """Choosing what interval of real numbers 256 integers cover.
 
 - minmax: all that was seen.
+- margin: all that was seen, and a share more: further samples go beyond what some hundred have shown.
 - percentile: all but 0.01 % at each end.
 - mse: the interval with the least mean squared error of rounding and clipping.
 - entropy: that with the least Kullback-Leibler divergence (S. Migacz, 8-bit inference with TensorRT, 2017), both ends.
@@ -18,6 +19,8 @@ from tinygen.quantize.calibrate import Statistics
 
 #: Share of the values beyond each end that the percentile method gives up.
 TAIL = 1e-4
+#: How much more than was seen the margin method covers.
+MARGIN = 0.15
 #: How far mse and entropy shrink the interval, as shares of it.
 SHARES = np.linspace(0.3, 1.0, 36)
 #: The smallest scale: those of a tensor that is zero throughout.
@@ -44,6 +47,10 @@ def symmetric_scales(weights: Array, axis: int, floor: Array | float = 0.0) -> R
 
 def minmax(stats: Statistics) -> Interval:
     return stats.low, stats.high
+
+
+def margin(stats: Statistics) -> Interval:
+    return stats.low * (1 + MARGIN), stats.high * (1 + MARGIN)
 
 
 def percentile(stats: Statistics) -> Interval:
@@ -104,6 +111,7 @@ def _divergence(stats: Statistics, quant: Quant) -> float:
 
 METHODS: Mapping[str, Callable[[Statistics], Interval]] = {
     "minmax": minmax,
+    "margin": margin,
     "percentile": percentile,
     "mse": mse,
     "entropy": entropy,

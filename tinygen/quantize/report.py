@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array, DType
 from tinygen.ops import op_of
-from tinygen.reference import run_all, run_real
+from tinygen.quantize.batch import pieces, run_batch
 
 #: What stands for a signal without any noise, in dB.
 PERFECT = 200.0
@@ -72,8 +72,9 @@ def compare(real: Graph, integer: Graph, samples: Sequence[Sequence[Array]]) -> 
     """The tensors that float graph `real` and its int8 form `integer` have in common, over `samples`."""
     names = [n for node in integer.nodes for n in node.outputs if integer.types[n].dtype in (DType.INT8, DType.INT16)]
     sums = {n: np.zeros(4) for n in names}
-    for sample in samples:
-        exact, got = run_real(real, sample), run_all(integer, inputs_of(integer, sample))
+    quantized = [inputs_of(integer, sample) for sample in samples]
+    for first, exact in pieces(real, samples):
+        got = run_batch(integer, quantized[first : first + len(exact[real.inputs[0]])])
         for name in names:
             sums[name] += _sums(integer, name, exact[name], got[name])
     ratios = {n: decibels(total[0], total[1]) for n, total in sums.items()}
@@ -84,6 +85,23 @@ def compare(real: Graph, integer: Graph, samples: Sequence[Sequence[Array]]) -> 
         if n in ratios
     )
     return Report(layers, {n: ratios[n] for n in integer.outputs if n in ratios})
+
+
+def outputs(graph: Graph, samples: Sequence[Sequence[Array]]) -> dict[str, Array]:
+    """The outputs of `graph` on `samples`: [samples, *shape] each."""
+    found = [{n: values[n] for n in graph.outputs if n in values} for _, values in pieces(graph, samples)]
+    return {n: np.concatenate([values[n] for values in found]) for n in found[0]}
+
+
+def closeness(exact: Mapping[str, Array], integer: Graph, samples: Sequence[Sequence[Array]]) -> float:
+    """The sum of the signal-to-noise ratios in dB of all int8 outputs of `integer`; `exact` are those in float."""
+    got = outputs(integer, [inputs_of(integer, sample) for sample in samples])
+    names = [n for n in integer.outputs if n in exact and integer.types[n].quant is not None]
+    return sum(_ratio(exact[n], integer.types[n].dequantize(got[n])) for n in names)
+
+
+def _ratio(exact: Array, got: Array) -> float:
+    return decibels(float(np.sum(exact**2)), float(np.sum((got - exact) ** 2)))
 
 
 def _sums(graph: Graph, name: str, exact: Array, got: Array) -> Array:
