@@ -25,12 +25,18 @@ from tinygen.ops.convolution import OPERANDS, ConvAttrs, real_bias
 from tinygen.ops.limits import check_float, check_graph, is_float
 from tinygen.ops.split import SplitAttrs
 from tinygen.quantize import Options, quantize, with_float_ports
-from tinygen.quantize.calibrate import Statistics
+from tinygen.quantize.assign import assign
+from tinygen.quantize.batch import run_batch
+from tinygen.quantize.calibrate import Statistics, calibrate
+from tinygen.quantize.choose import least_harm
 from tinygen.quantize.equalize import equalize
+from tinygen.quantize.groups import group
+from tinygen.quantize.layers import columns, rows, uncolumned
 from tinygen.quantize.prepare import prepare as prepare_on
 from tinygen.quantize.ranges import METHODS, fake, quant_of
+from tinygen.quantize.report import compare as report_of
 from tinygen.quantize.report import inputs_of
-from tinygen.quantize.rounding import Fit, by_columns
+from tinygen.quantize.rounding import Fit, by_columns, descend, fitted_scales
 from tinygen.reference import run, run_all, run_real
 
 REAL = DType.FLOAT32
@@ -303,33 +309,160 @@ def test_outliers_are_given_up_where_that_pays() -> None:
     assert METHODS["entropy"](stats)[1] < 60
 
 
-def test_rounding_by_columns_beats_rounding_to_nearest() -> None:
+def test_samples_that_were_not_seen_speak_for_a_margin() -> None:
+    """A tail like that of exponential values: the largest of many lies beyond that of the few that ranges are from."""
+    graph = single("RELU")
+    values = np.random.default_rng(0).exponential(size=(80, 1, 4, 4, 4)).astype(np.float32)
+    values[3] *= 1.12 * values[:40].max() / values[3].max()
+    samples = [[v] for v in values]
+    groups = group(graph)
+    statistics = {n: s.statistics(slice(40, None)) for n, s in calibrate(groups, samples).items()}
+    seen = METHODS["minmax"](statistics["x"])
+    assert seen[1] < METHODS["margin"](statistics["x"])[1] < 1.2 * seen[1]
+    assert set(least_harm(groups, statistics, samples[3:4]).values()) == {"margin"}
+    assert set(least_harm(groups, statistics, [[0.5 * v] for v in values[3:4]]).values()) != {"margin"}
+
+
+def problem(seed: int = 0, depth: int = 12) -> tuple[Fit, Array]:
+    """What a dense layer of 5 filters should fit, and the inputs [500, depth] it is from, which hang together."""
+    rng = np.random.default_rng(seed)
+    inputs = rng.normal(size=(500, depth)) @ rng.normal(size=(depth, depth))
+    weights = rng.normal(size=(1, 5, depth))
+    return Fit.of(weights, (inputs.T @ inputs)[None] / len(inputs), np.full((1, 5), 0.1)), inputs
+
+
+def cost(fit: Fit, integers: Array, inputs: Array) -> float:
+    """The squared error of the layer's outputs."""
+    return float(np.sum(((integers * fit.scales[:, :, None] - fit.weights)[0] @ inputs.T) ** 2))
+
+
+def test_weights_fitted_to_their_inputs_beat_nearest_ones() -> None:
+    total = np.zeros(3)
+    for seed in range(5):
+        fit, inputs = problem(seed)
+        total += [cost(fit, q, inputs) for q in (fit.nearest(), by_columns(fit), descend(fit, by_columns(fit)))]
+    assert total[1] < 0.7 * total[0] and total[2] < total[1]
+
+
+def test_descent_ends_where_no_weight_can_do_better() -> None:
+    fit, _ = problem(depth=6)
+    found = descend(fit, fit.nearest())
+    assert np.all(found == np.rint(found)) and np.abs(found).max() <= 127
+    least = fit.cost(found * fit.scales[:, :, None])
+    assert np.all(least <= fit.cost(fit.nearest() * fit.scales[:, :, None]))
+    for index in range(6):
+        for move in (-1, 1):
+            other = found.copy()
+            other[:, :, index] += move
+            assert np.all(fit.cost(other * fit.scales[:, :, None]) >= least - 1e-12)
+
+
+def test_descent_finds_the_best_of_all_integers_of_two_weights() -> None:
+    fit, _ = problem(depth=2)
+    found = fit.cost(descend(fit, by_columns(fit)) * fit.scales[:, :, None])
+    near = np.stack(np.meshgrid(*[np.arange(-4, 5)] * 2), axis=-1).reshape(-1, 1, 1, 2)
+    every = [fit.cost((fit.nearest() + move) * fit.scales[:, :, None]) for move in near]
+    assert np.all(found <= np.min(every, axis=0) * 1.5 + 1e-12)
+
+
+def test_a_weight_that_hardly_matters_is_clipped() -> None:
+    fit, _ = problem()
+    weights, moments = fit.weights.copy(), fit.moments.copy()
+    weights[:, 0, 3] = 30.0
+    moments[:, 3] = moments[:, :, 3] = 0.0
+    moments[:, 3, 3] = 1e-6
+    largest = (np.abs(weights).max(axis=2) / 127).astype(np.float32).astype(np.float64)
+    rough = Fit(weights, moments, largest)
+    scales = fitted_scales(rough, np.zeros((1, 5)))
+    assert scales[0, 0] < 0.75 * rough.scales[0, 0] and np.all(scales <= rough.scales)
+    assert np.all(scales == scales.astype(np.float32))
+    assert np.array_equal(fitted_scales(rough, rough.scales), rough.scales)
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 2, 1), (3, 3, 2, 2), (1, 3, 2, 4)])
+def test_rows_times_columns_is_the_layer(shape: tuple[int, ...]) -> None:
+    op = "DEPTHWISE_CONV_2D" if shape[0] == 1 else "CONV_2D"
     rng = np.random.default_rng(0)
-    inputs = rng.normal(size=(500, 12)) @ rng.normal(size=(12, 12))
-    weights, scales = rng.normal(size=(1, 5, 12)), np.full((1, 5, 12), 0.1)
-    covariance = (inputs.T @ inputs)[None] / len(inputs)
-    fit = Fit(weights, covariance, np.full((1, 5), 0.1))
-    rounded = by_columns(fit) * scales
-    nearest = np.rint(weights / scales) * scales
-    assert np.all(rounded == np.rint(rounded / scales) * scales)
+    weights, image = rng.normal(size=shape), rng.normal(size=(2, 5, 6, 2))
+    attrs = ConvAttrs(stride=(2, 1), dilation=(1, 2), padding=(1, 0, 2, 1))
+    filters = shape[0] if op == "CONV_2D" else shape[3]
+    types = {
+        "x": TensorType(image.shape, REAL),
+        "w": TensorType(shape, REAL),
+        "y": TensorType((2, 2, 7, filters), REAL),
+    }
+    node = Node("y", op, ("x", "w"), ("y",), attrs)
+    graph = Graph("g", ("x",), ("y",), (node,), types, {"w": weights.astype(np.float32)})
+    call = call_of(graph, node)
+    assert all_ops()[op].infer(call)[0][0] == (2, 2, 7, filters)
+    found = rows(call, image)
+    by_group = columns(op, weights, found.shape[1])
+    assert np.array_equal(uncolumned(op, by_group, shape), weights)
+    expected = np.asarray(all_ops()[op].real(call, [image, weights])[0]).reshape(-1, filters)
+    assert np.allclose(np.einsum("pgd,gfd->pgf", found, by_group).reshape(-1, filters), expected)
+    some = rows(call, image, 5)
+    assert len(some) == 5 and all(np.any(np.all(np.isclose(found, row), axis=(1, 2))) for row in some)
 
-    def cost(chosen: Array) -> float:
-        return float(np.sum(((chosen - weights)[0] @ inputs.T) ** 2))
 
-    assert cost(rounded) < 0.6 * cost(nearest)
+def test_many_samples_at_once_are_what_each_is_alone() -> None:
+    for name, graph in networks():
+        with np.errstate(all="ignore"):
+            compare_with_single(name, graph, draw(graph, 3), run_real)
+    rng = np.random.default_rng(0)
+    for name, data in list(supported())[::8]:
+        graph = load(data)
+        kinds = [(graph.types[n].shape, graph.types[n].dtype) for n in graph.inputs]
+        samples = [
+            [rng.integers(*((-128, 128) if d is DType.INT8 else (0, 3)), s).astype(d.numpy) for s, d in kinds]
+            for _ in range(3)
+        ]
+        compare_with_single(name, graph, samples, run_all)
 
 
-@pytest.mark.parametrize("rounding", ["nearest", "bias", "adaptive"])
+def compare_with_single(name: str, graph: Graph, samples: list[list[Array]], alone: Any) -> None:
+    together = run_batch(graph, samples)
+    for index, sample in enumerate(samples):
+        values = alone(graph, sample)
+        for tensor, found in together.items():
+            expected = values[tensor]
+            assert found[index].shape == expected.shape, (name, tensor)
+            if alone is run_all:
+                assert np.array_equal(found[index], expected), (name, tensor)
+            else:
+                room = 1e-9 * np.abs(expected).max(initial=0.0)
+                assert np.allclose(found[index], expected, rtol=1e-9, atol=room, equal_nan=True), (name, tensor)
+
+
+def test_the_report_names_what_lost_most() -> None:
+    graph = after(layer(), "RELU")
+    samples = draw(graph, 8)
+    quant = {"x": quant_of(-4, 4), "c": quant_of(-1.0, 0.5), "cr": quant_of(0, 9)}
+    groups = group(graph)
+    made = assign(groups, {groups.of[n]: q for n, q in quant.items()})
+    report = report_of(graph, made, samples)
+    exact = np.stack([run_real(graph, s)["c"] for s in samples])
+    got = np.stack([run_all(made, inputs_of(made, s))["c"] for s in samples])
+    lost = made.types["c"].dequantize(got) - exact
+    first = report.layers[0]
+    assert first.name == "c" and first.activations == pytest.approx(10 * np.log10(np.sum(exact**2) / np.sum(lost**2)))
+    step = quant["c"].scale / 2
+    assert first.clipped == pytest.approx(np.mean((exact < -1.0 - 2 * step) | (exact > 0.5 + 2 * step)), abs=0.02)
+    assert first.clipped > 0.3 and report.layers[1].clipped < first.clipped
+    assert first.weights is not None and 35 < first.weights < 70 and report.layers[1].weights is None
+    ratios = [found.activations for found in report.worst()]
+    assert ratios == sorted(ratios) and len(report.worst(1)) == 1
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "bias", "columns", "adaptive"])
 @pytest.mark.parametrize("ranges", ["auto", *METHODS])
 def test_every_option_gives_a_network_that_compiles(ranges: Any, rounding: Any) -> None:
     graph = after(layer(), "RELU")
     samples = draw(graph, 8)
-    made = quantize(graph, samples, Options(ranges=ranges, rounding=rounding))
+    options = Options(ranges=ranges, rounding=rounding, scales="fitted" if ranges in ("auto", "mse") else "largest")
+    made = quantize(graph, samples, options)
     check_graph(made.graph)
     assert made.report.outputs["cr"] > 15
-    assert store.dumps(made.graph) == store.dumps(
-        quantize(graph, samples, Options(ranges=ranges, rounding=rounding)).graph
-    )
+    assert store.dumps(made.graph) == store.dumps(quantize(graph, samples, options).graph)
 
 
 # --- Building -----------------------------------------------------------------------------------------------------
@@ -455,11 +588,9 @@ def test_int8_is_as_accurate_as_float(name: str) -> None:
     inputs, labels = labelled(name)
     sets = [[x.reshape(graph.types[graph.inputs[0]].shape)] for x in inputs[:900]]
     made, output = quantize(graph, sets[:100]).graph, graph.outputs[0]
-    right = np.zeros(2)
-    for sample, label in zip(sets[100:], labels[100:900], strict=True):
-        right += [
-            np.argmax(run_real(graph, sample)[output]) == label,
-            np.argmax(run_all(made, inputs_of(made, sample))[output]) == label,
-        ]
-    real, integer = right / 800
+    answers = [
+        np.argmax(run_batch(g, tests)[output].reshape(800, -1), axis=1)
+        for g, tests in ((graph, sets[100:]), (made, [inputs_of(made, s) for s in sets[100:]]))
+    ]
+    real, integer = (np.mean(found == labels[100:900]) for found in answers)
     assert integer >= real - POINTS

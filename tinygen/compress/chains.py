@@ -17,7 +17,7 @@ from tinygen.ir.types import DType, Quant, Real, TensorType
 from tinygen.ops import Activation
 from tinygen.ops.convolution import ConvAttrs
 from tinygen.ops.fully_connected import FullyConnectedAttrs
-from tinygen.quantize.refine import columns
+from tinygen.quantize.layers import columns
 
 #: Output pixels, over all samples, that the range of latent values and the rounding of their weights is taken from.
 MAX_ROWS = 1 << 14

@@ -17,7 +17,7 @@ from tinygen.ops import call_of
 from tinygen.ops.convolution import OPERANDS
 from tinygen.passes.base import label
 from tinygen.passes.channels import Groups, mixes
-from tinygen.quantize.refine import MAX_DEPTH, is_layer
+from tinygen.quantize.layers import MAX_DEPTH, is_layer
 
 
 @dataclass(frozen=True)

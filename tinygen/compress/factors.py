@@ -8,7 +8,7 @@
   Networks for Fast and Low Power Mobile Applications, 2016).
 
 What is lost is measured on the layer's outputs, not on its weights: with inputs of covariance C, weights V in place of
-W cost tr (W - V) C (W - V)'. Inputs are in the order of `tinygen.quantize.refine.rows`: [kernel_h, kernel_w, channels].
+W cost tr (W - V) C (W - V)'. Inputs are in the order of `tinygen.quantize.layers.rows`: [kernel_h, kernel_w, channels].
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from tinygen.ir.graph import Graph, Node
 from tinygen.ops import call_of
 from tinygen.passes.base import Result, label
 from tinygen.passes.channels import mixes
-from tinygen.quantize.refine import MAX_DEPTH, columns, is_layer
+from tinygen.quantize.layers import MAX_DEPTH, columns, is_layer
 from tinygen.target import load_target
 
 #: The offers for each layer, by the tensor that the layer computes.

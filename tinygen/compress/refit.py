@@ -13,8 +13,9 @@ from tinygen.ir.types import Array, DType, Quant, Real, TensorType
 from tinygen.ops import op_of
 from tinygen.ops.convolution import OPERANDS
 from tinygen.quantize.assign import MAX_BIAS, bias_quant, steps
+from tinygen.quantize.layers import MAX_DEPTH, columns
 from tinygen.quantize.ranges import symmetric_scales
-from tinygen.quantize.refine import MAX_DEPTH, columns, round_columns
+from tinygen.quantize.rounding import Fit, by_columns
 
 
 class RefusedError(ValueError):
@@ -51,8 +52,8 @@ def with_weights(walk: Walk, node: Node, weights: Real, sums: Sums, bias: bool =
     if tensor.q.axis is None:
         scales = scales.max(keepdims=True)
     quant = Quant(tuple(scales.tolist()), (0,) * len(scales), tensor.q.axis)
-    along = np.broadcast_to(quant.along(stored.ndim, quant.scales), stored.shape)
-    rounded = round_columns(weights, columns(node.op, along, len(weights)), sums.covariance)
+    by_filter = np.broadcast_to(np.asarray(quant.scales), stored.shape[where.channel]).reshape(weights.shape[:2])
+    rounded = by_columns(Fit.of(weights, sums.covariance, by_filter))
     return _changed(walk, node, uncolumned(node.op, rounded, stored.shape), quant, sums if bias else None)
 
 

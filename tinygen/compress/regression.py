@@ -1,6 +1,6 @@
 """Weights by least squares: what comes nearest to given outputs on given inputs, and to weights one has already.
 
-All arrays are by group of channels, as `tinygen.quantize.refine.rows` and `columns` have them: inputs [rows, groups,
+All arrays are by group of channels, as `tinygen.quantize.layers.rows` and `columns` have them: inputs [rows, groups,
 depth], outputs [rows, groups, filters], weights [groups, filters, depth].
 """
 

@@ -9,7 +9,7 @@ from typing import Literal
 from tinygen.ir.graph import Graph, Node
 from tinygen.ops import call_of, op_of
 from tinygen.passes.channels import mixes
-from tinygen.quantize.refine import is_layer
+from tinygen.quantize.layers import is_layer
 
 Measure = Literal["bytes", "macs", "channels"]
 #: Bytes of flash for each output channel: the bias, and where scales are by channel, multiplier and shift.

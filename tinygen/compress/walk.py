@@ -18,7 +18,7 @@ from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array, Real, TensorType
 from tinygen.ops import Call, call_of
 from tinygen.ops.convolution import OPERANDS, real_bias
-from tinygen.quantize.refine import columns, is_layer, rows
+from tinygen.quantize.layers import columns, is_layer, rows
 from tinygen.quantize.report import decibels
 
 #: Output pixels of a layer that are looked at, over all samples; and the numbers that are held of them at a time.

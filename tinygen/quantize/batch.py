@@ -39,7 +39,7 @@ def start(graph: Graph, samples: Sequence[Sequence[Array]]) -> Values:
 
 def in_float(graph: Graph) -> bool:
     """Whether `graph` computes in real numbers (`Op.real`), not in integers (`Op.reference`)."""
-    return all(t.quant is None for t in graph.types.values())
+    return all(t.quant is None for name, t in graph.types.items() if name not in graph.constants)
 
 
 def run_batch(graph: Graph, samples: Sequence[Sequence[Array]]) -> Values:
@@ -76,7 +76,7 @@ def step(graph: Graph, node: Node, values: Values) -> None:
         results = [np.asarray(given[0]).reshape(samples, *graph.types[node.outputs[0]].shape)]
     else:
         size = max(graph.types[n].elements for n in (*node.inputs, *node.outputs) if n and n not in graph.constants)
-        count = max(1, PIECE // max(size, 1)) if _side_by_side(graph, node, running) else 1
+        count = max(1, PIECE // max(size, 1)) if _may_stand_together(graph, node, running) else 1
         parts = [
             _part(graph, node, given, running, first, min(count, samples - first)) for first in range(0, samples, count)
         ]
@@ -94,7 +94,7 @@ def _part(
     for value, runs in zip(given, running, strict=True):
         if value is not None and runs:
             value = value[first : first + count]
-            value = value.reshape(count * value.shape[1], *value.shape[2:]) if value.ndim > 1 else value[0]
+            value = side_by_side(value)
         inputs.append(value if value is None or not real else np.asarray(value, np.float64))
     if count > 1:
         call = _widened(call, running, count)
@@ -102,6 +102,11 @@ def _part(
     kinds = [np.dtype(np.float64) if real else graph.types[n].dtype.numpy for n in node.outputs]
     shapes = [graph.types[n].shape for n in node.outputs]
     return [np.asarray(r, k).reshape(count, *s) for r, k, s in zip(results, kinds, shapes, strict=True)]
+
+
+def side_by_side(values: Array) -> Array:
+    """Values [samples, *shape] without the dimension of samples, which its first one takes in."""
+    return values.reshape(values.shape[0] * values.shape[1], *values.shape[2:]) if values.ndim > 1 else values[0]
 
 
 def _widened(call: Call[Any], running: Sequence[bool], count: int) -> Call[Any]:
@@ -114,7 +119,7 @@ def _widened(call: Call[Any], running: Sequence[bool], count: int) -> Call[Any]:
     return replace(call, inputs=inputs, outputs=tuple(map(wide, call.outputs)))
 
 
-def _side_by_side(graph: Graph, node: Node, running: Sequence[bool]) -> bool:
+def _may_stand_together(graph: Graph, node: Node, running: Sequence[bool]) -> bool:
     """Whether samples may stand side by side in the first dimension of what `node` reads and computes."""
     call = call_of(graph, node)
     tensors = [*(t for t, runs in zip(call.inputs, running, strict=True) if t and runs), *call.outputs]

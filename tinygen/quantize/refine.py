@@ -18,16 +18,12 @@ from tinygen.ops import call_of
 from tinygen.ops.convolution import OPERANDS
 from tinygen.passes.rewrite import fresh
 from tinygen.quantize.assign import MAX_BIAS, bias_quant, steps
-from tinygen.quantize.batch import Values, elements, start, step
-from tinygen.quantize.layers import columns, is_layer, moments, rows, uncolumned
+from tinygen.quantize.batch import Values, elements, side_by_side, start, step
+from tinygen.quantize.layers import MAX_DEPTH, PIXELS, columns, is_layer, moments, rows, uncolumned
 from tinygen.quantize.options import Options
 from tinygen.quantize.report import inputs_of
 from tinygen.quantize.rounding import Fit, by_columns, descend, fitted_scales
 
-#: Share of the mean squared input that is added to every input's, so that few samples move weights little.
-DAMPING = 0.01
-#: Layers with more inputs to an output than this are rounded to nearest, and only their bias corrected.
-MAX_DEPTH = 2048
 #: Samples that are used, and elements of all tensors on them.
 MIN_SAMPLES, MAX_SAMPLES, MAX_ELEMENTS = 16, 128, 1 << 25
 
@@ -54,8 +50,9 @@ def _refined(
 ) -> Graph:
     """`integer` with other weights and another bias in `node`."""
     call, where = call_of(integer, node), OPERANDS[node.op]
-    quantized = rows(call, call.input(where.input).dequantize(got[node.inputs[where.input]]))
-    inputs = rows(call, exact[before.inputs[where.input]])
+    now, then = got[node.inputs[where.input]], exact[before.inputs[where.input]]
+    quantized = rows(call, call.input(where.input).dequantize(side_by_side(now)), PIXELS)
+    inputs = rows(call, side_by_side(then), PIXELS)
     found = moments(quantized, inputs, 0 if settings.rounding == "bias" else MAX_DEPTH)
     name = node.inputs[where.weights]
     groups, stored, tensor = quantized.shape[1], integer.constants[name], integer.types[name]
@@ -64,7 +61,7 @@ def _refined(
     integers = columns(node.op, stored, groups).astype(np.float64)
     bias = _bias(real, before).reshape(weights.shape[:2])
     if found.covariance is not None:
-        fit = _fit(weights, scales, found.covariance)
+        fit = Fit.of(weights, found.covariance, scales)
         if settings.scales == "fitted":
             floor = np.abs(bias) / (call.input(where.input).q.scale * MAX_BIAS)
             fit = replace(fit, scales=fitted_scales(fit, floor))
@@ -76,13 +73,6 @@ def _refined(
     shift = lost - np.einsum("gfd,gd->gf", integers * scales[:, :, None], found.mean)
     kept = uncolumned(node.op, integers, stored.shape).astype(np.int8)
     return _with(integer, node, kept, scales.ravel(), (bias + shift).ravel())
-
-
-def _fit(weights: Real, scales: Real, covariance: Real) -> Fit:
-    """What the integers of a layer should fit."""
-    depth = weights.shape[-1]
-    power = np.einsum("gii->g", covariance) / depth
-    return Fit(weights, covariance + np.eye(depth) * (DAMPING * power + 1e-12)[:, None, None], scales)
 
 
 def _bias(graph: Graph, node: Node) -> Real:

@@ -22,6 +22,8 @@ import numpy as np
 
 from tinygen.ir.types import Real
 
+#: Share of the mean squared input that is added to every input's.
+DAMPING = 0.01
 #: Integers of symmetric weights.
 LIMIT = 127
 #: Scales that are tried, as shares of the one at which no weight is clipped.
@@ -37,6 +39,13 @@ class Fit:
     weights: Real
     moments: Real
     scales: Real
+
+    @classmethod
+    def of(cls, weights: Real, covariance: Real, scales: Real) -> Fit:
+        """For inputs with such a covariance, damped so that few samples move weights little."""
+        depth = weights.shape[-1]
+        power = np.einsum("gii->g", covariance) / depth
+        return cls(weights, covariance + np.eye(depth) * (DAMPING * power + 1e-12)[:, None, None], scales)
 
     def cost(self, values: Real) -> Real:
         """(values - weights)' H (values - weights) for each filter: [groups, filters]."""
