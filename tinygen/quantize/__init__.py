@@ -16,13 +16,13 @@ from tinygen.quantize.calibrate import check_constants, check_samples
 from tinygen.quantize.choose import large_enough
 from tinygen.quantize.groups import Groups
 from tinygen.quantize.mixed import Measured, widened, with_weights
-from tinygen.quantize.options import Options, Quantized
+from tinygen.quantize.options import Options, Quantized, Wide
 from tinygen.quantize.prepare import prepare
 from tinygen.quantize.refine import refine
 from tinygen.quantize.report import Widened, compare
 from tinygen.quantize.trials import best_ranges
 
-__all__ = ["Options", "Quantized", "quantize", "with_float_ports"]
+__all__ = ["Options", "Quantized", "Wide", "quantize", "with_float_ports"]
 
 #: Samples that the report compares float and int8 on, at most.
 COMPARED = 16
@@ -56,9 +56,7 @@ def _quantized(graph: Graph, samples: Sequence[Sequence[Array]], settings: Optio
     return Quantized(made, replace(compare(groups.graph, made, few(graph, samples, COMPARED)), wide=bought))
 
 
-def _made(
-    groups: Groups, quants: Mapping[str, Quant], samples: Sequence[Sequence[Array]], settings: Options
-) -> Graph:
+def _made(groups: Groups, quants: Mapping[str, Quant], samples: Sequence[Sequence[Array]], settings: Options) -> Graph:
     """The integer graph with these scales, and weights and biases as `settings` want them."""
     made = assign(groups, large_enough(groups, quants))
     return made if settings.rounding == "nearest" else refine(groups.graph, made, samples, settings)
