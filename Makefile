@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 SEED ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs bench accuracy compression zoo fuzz mutants differential clean
+.PHONY: help setup demo test lint docs bench accuracy compression floats zoo fuzz mutants differential clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -32,8 +32,8 @@ lint: $(STAMP) ## style and types
 	$(BIN)/mypy
 
 docs: $(STAMP) ## remake the pages that are generated from data
-	$(BIN)/python scripts/targets_md.py
-	$(BIN)/python scripts/operators_md.py
+	$(BIN)/python -m scripts.targets_md
+	$(BIN)/python -m scripts.operators_md
 
 bench: $(STAMP) ## measure speed, flash and RAM against TensorFlow Lite Micro (needs the zoo)
 	$(BIN)/python -m benchmarks.bench
@@ -45,6 +45,10 @@ accuracy: $(STAMP) ## compare quantizers on float models, and remake docs/accura
 compression: $(STAMP) ## measure what compression gives, and remake docs/compression.md (needs the zoo)
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[plots]'
 	$(BIN)/python -m benchmarks.compression --verify --write docs/compression.md
+
+floats: $(STAMP) ## prove every float and ONNX model of the zoo, and remake docs/floats.md (downloads TensorFlow)
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[train]'
+	$(BIN)/python -m benchmarks.floats --write docs/floats.md
 
 zoo: $(STAMP) ## compile and run every model of the zoo, and list what is not covered
 	$(BIN)/python -m benchmarks.coverage

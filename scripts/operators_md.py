@@ -1,6 +1,6 @@
 """Writes docs/operators.md from the operators themselves: their docstrings, and their constraints' sentences.
 
-python scripts/operators_md.py [--check]
+python -m scripts.operators_md [--check]
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ import sys
 from pathlib import Path
 
 import tinygen.ops
+from scripts.onnx_tables import by_onnx, by_operator, refused
+from tinygen.frontends.onnx import FOLDED
 from tinygen.frontends.onnx.registry import handlers
+from tinygen.frontends.onnx.simplify import MIN_OPSET
 from tinygen.kernels import kernels_for
 from tinygen.ops.base import Op, sentence
 
@@ -27,9 +30,29 @@ TFLM has the operator for int8; where it has not, the text says what rule holds 
 """
 
 ONNX = """\
-Float ONNX models (operator sets 7 and newer) are read with these {count} ONNX operators, each of which becomes one or
-more of the operators above: {names}. Whatever depends on constants and shapes alone may use others; it is computed
-while the model is read.
+## Formats
+
+What each operator is called in a TFLite file (with the number of the builtin), and which ONNX operators lead to it: in
+float models, which are quantized here; in QDQ models, where QuantizeLinear and DequantizeLinear stand between the same
+operators (those with "written" are exported so, too); and as integer operators (QOperator). Operator sets {first} and
+newer are read; a number behind an ONNX operator is the operator set it came with.
+
+{table}
+
+## ONNX operators
+
+The {count} ONNX operators that are read, what they become (layout aside: images are transposed around operators on
+images, and these transpositions cancel), and what a node of them is refused with; the conditions of the operator that
+it becomes come on top. Whatever depends on constants and shapes alone may use other operators, since it is computed
+while the model is read: {folded}.
+
+{onnx}
+
+## ONNX operators that are refused
+
+All others, with a sentence that names the node. For these it says what works instead:
+
+{refused}
 """
 
 
@@ -43,7 +66,14 @@ def document() -> str:
             sections.append((op.name, _section(op, inspect.getdoc(module) or "")))
     names = [name for name, _ in sorted(sections)]
     index = f"{len(names)} operators: {', '.join(f'[{n}](#{n.lower()})' for n in names)}.\n"
-    onnx = ONNX.format(count=len(handlers()), names=", ".join(handlers()))
+    onnx = ONNX.format(
+        first=MIN_OPSET,
+        count=len(handlers()),
+        folded=", ".join(sorted(FOLDED)),
+        table="\n".join(by_operator()),
+        onnx="\n".join(by_onnx()),
+        refused="\n".join(refused()),
+    )
     return "\n".join([HEAD, index, onnx, *(text for _, text in sorted(sections))])
 
 

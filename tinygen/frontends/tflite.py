@@ -13,6 +13,7 @@ import numpy as np
 import tflite
 
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
+from tinygen.frontends.advice import advice_for
 from tinygen.frontends.hybrid import as_float
 from tinygen.frontends.tflite_options import read_attrs
 from tinygen.ir.graph import ABSENT, Graph, Node
@@ -118,11 +119,25 @@ class _Reader:
         return as_float(graph.pruned())
 
     def _refuse_what_no_graph_expresses(self, operators: list[Any]) -> None:
-        unknown = sorted({name for name in map(self.op_name, operators) if name not in all_ops()})
+        unknown = [(self.op_name(o), o) for o in operators if self.op_name(o) not in all_ops()]
         if unknown:
-            raise UnsupportedError(f"operators not supported: {listed(unknown)} (docs/operators.md has those that are)")
+            op, first = unknown[0]
+            names = listed(sorted({name for name, _ in unknown}))
+            raise UnsupportedError(
+                f"operators not supported: {names} (docs/operators.md has those that are); "
+                f"the first is node '{self._label(first)}' ({op}): {advice_for(op)}"
+            )
         if self.model.SubgraphsLength() > 1:
-            raise UnsupportedError("the model has several subgraphs (control flow or state), which is not supported")
+            raise UnsupportedError(
+                "the model has several subgraphs (control flow or state), which is not supported: "
+                f"{advice_for('WHILE')}"
+            )
+
+    def _label(self, operator: Any) -> str:
+        """The name of the operator's first output."""
+        index = operator.Outputs(0) if operator.OutputsLength() else -1
+        exists = 0 <= index < self.subgraph.TensorsLength()
+        return printable(self.subgraph.Tensors(index).Name()) if exists else "?"
 
     def _tensor_names(self) -> Iterator[str]:
         """A distinct name for each tensor: its own, with its number where that is taken or empty."""

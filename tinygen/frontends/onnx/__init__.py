@@ -93,7 +93,7 @@ class _Reader:
         """Say at once which operators are not supported, and what the nearest thing is."""
         for proto in self.model.graph.node:
             op = _qualified(proto)
-            if op not in handlers() and proto.op_type not in _FOLDED:
+            if op not in handlers() and proto.op_type not in FOLDED:
                 raise UnsupportedError(
                     f"node '{_label(proto)}': the ONNX operator {op} is not supported{advice_for(op)}"
                 )
@@ -146,7 +146,7 @@ class _Reader:
 _IN_REAL_NUMBERS = {"DequantizeLinear", "QuantizeLinear"}
 
 #: Operators of integers and conditions that shape arithmetic consists of: taken where their inputs are constant.
-_FOLDED = {
+FOLDED = {
     "And",
     "ArgMax",
     "ArgMin",

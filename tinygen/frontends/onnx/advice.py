@@ -5,7 +5,8 @@ from __future__ import annotations
 _QUANTIZED = "the model is quantized already: pass the float model, or an int8 .tflite file"
 _RECURRENT = "recurrent layers are not supported: use convolutions over time (TCN), or unroll the steps before export"
 
-_ADVICE: dict[str, str] = {
+#: By ONNX operator.
+ADVICE: dict[str, str] = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _RECURRENT),
     **dict.fromkeys(("If", "Loop", "Scan"), "control flow is not supported: export the model with fixed sizes"),
     "NonMaxSuppression": "give out boxes and scores, and select among them in your own code",
@@ -33,11 +34,11 @@ def is_quantized(op: str) -> bool:
 
 
 def advice_for(op: str) -> str:
-    """`: ` and what to do instead of `op`; empty if nothing is known that is nearest."""
+    """`: ` and what to do instead of `op`."""
     if is_quantized(op):
         return f": {_QUANTIZED}"
-    if op in _ADVICE:
-        return f": {_ADVICE[op]}"
+    if op in ADVICE:
+        return f": {ADVICE[op]}"
     if "." in op:
         return ": export the model with operators of the default ONNX domain only"
-    return " (docs/operators.md has those that are)"
+    return ": say it with those of docs/operators.md"

@@ -128,7 +128,9 @@ class Builder:
         if wanted == self.shape(x):
             return x
         if 0 in wanted:
-            raise UnsupportedError(f"node '{self._label}' makes the empty shape {list(wanted)}, which is not supported")
+            raise UnsupportedError(
+                f"node '{self._label}' makes the empty shape {list(wanted)}, which is not supported: leave it out"
+            )
         if math.prod(wanted) != self.types[x].elements:
             raise ModelError(f"a tensor of shape {list(self.shape(x))} cannot have shape {list(wanted)}")
         if x in self.known:
@@ -173,7 +175,7 @@ class Builder:
         small = "this is no model for a microcontroller: reduce its input or its layers"
         if len(tensor.shape) > MAX_RANK:
             raise UnsupportedError(
-                f"tensor '{name}' has {len(tensor.shape)} dimensions; at most {MAX_RANK} are possible"
+                f"tensor '{name}' has {len(tensor.shape)} dimensions; at most {MAX_RANK} are possible: reshape it"
             )
         if tensor.bytes > MAX_TENSOR_BYTES:
             raise UnsupportedError(f"tensor '{name}' ({tensor}) is larger than {MAX_TENSOR_BYTES >> 20} MiB; {small}")
@@ -182,7 +184,7 @@ class Builder:
             raise UnsupportedError(f"all tensors together are larger than {MAX_BYTES >> 20} MiB; {small}")
         if not tensor.elements and name not in self.known:
             raise UnsupportedError(
-                f"tensor '{name}' has shape {list(tensor.shape)}: every dimension must be at least 1"
+                f"tensor '{name}' has shape {list(tensor.shape)}: every dimension must be at least 1: leave it out"
             )
         return tensor
 

@@ -17,8 +17,11 @@ from tinygen.ops.transpose_conv import TransposeConvAttrs
 def weights_of(b: Builder, node: OnnxNode, rank: int) -> Array:
     """The weights with two spatial dimensions; they and the bias must be constant."""
     floating(b, node)
-    node.need(node.input(1) in b.known, "the weights must be constant")
-    node.need(not node.has(2) or node.input(2) in b.known, "the bias must be constant")
+    node.need(node.input(1) in b.known, "the weights must be constant: store them in the model, or use MatMul")
+    node.need(
+        not node.has(2) or node.input(2) in b.known,
+        "the bias must be constant: store it in the model, or use Add after it",
+    )
     weights = b.known[node.input(1)].astype(np.float32)
     if weights.ndim != rank:
         raise ValueError(f"weights {list(weights.shape)} do not fit an input of {rank} dimensions")
@@ -42,7 +45,10 @@ def conv(b: Builder, node: OnnxNode) -> str:
     if groups < 1 or depth * groups != channels or filters % groups:
         raise ValueError(f"weights {list(weights.shape)} in {groups} groups do not fit {channels} channels")
     window = window_of(b, node, pair(sizes), kernel[-(rank - 2) :])
-    node.need(min(window.outputs(pair(sizes))) >= 1, "the padded input is smaller than the dilated kernel")
+    node.need(
+        min(window.outputs(pair(sizes))) >= 1,
+        "the padded input is smaller than the dilated kernel: use a smaller kernel or more padding",
+    )
     attrs = ConvAttrs(window.stride, window.dilation, window.sides)
     depthwise = groups == channels > 1
     order = (1, 2, 3, 0) if depthwise else (0, 2, 3, 1)
@@ -65,7 +71,7 @@ def conv_transpose(b: Builder, node: OnnxNode) -> str:
         raise ValueError(f"weights for {weights.shape[0]} channels do not fit {channels}")
     stride = pair(node.attr("strides", [1] * (rank - 2)))
     shape, (top, left) = _extent(node, (height, width), weights.shape, stride, rank)
-    node.need(min(shape) >= 1, "its output would be empty")
+    node.need(min(shape) >= 1, "its output would be empty: correct its sizes, or leave it out")
     attrs = TransposeConvAttrs(stride, (top, 0, left, 0))
     target = b.integers((batch, *shape, weights.shape[1]))
     constant = b.constant(np.ascontiguousarray(weights.transpose(1, 2, 3, 0)), "weights")

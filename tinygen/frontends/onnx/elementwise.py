@@ -36,7 +36,10 @@ _CLAMPS = {(0.0, math.inf): "RELU", (0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_T
 def floating(b: Builder, node: OnnxNode) -> None:
     """Refuse a node that computes with integers at run time."""
     dtypes = {b.types[name].dtype for name in node.inputs if name}
-    node.need(dtypes == {DType.FLOAT32}, "it computes with integers at run time; expected float32 numbers")
+    node.need(
+        dtypes == {DType.FLOAT32},
+        "it computes with integers at run time; expected float32 numbers: give them to the model as float32",
+    )
 
 
 @handles(*_UNARY)
@@ -69,7 +72,7 @@ def div(b: Builder, node: OnnxNode) -> str:
     dividend, divisor = node.input(0), node.input(1)
     if divisor in b.known:
         value = b.known[divisor].astype(np.float64)
-        node.need(bool(np.all(value != 0)), "it divides by a constant that holds 0")
+        node.need(bool(np.all(value != 0)), "it divides by a constant that holds 0: put a small number in its place")
         return combine(b, "MUL", dividend, b.floats(1 / value))
     inverse = b.emit("POW", [divisor, b.floats(-1.0)])
     if dividend in b.known and np.all(b.known[dividend] == 1) and b.rank(dividend) <= b.rank(divisor):
@@ -85,10 +88,13 @@ def reciprocal(b: Builder, node: OnnxNode) -> str:
 @handles("Pow")
 def power(b: Builder, node: OnnxNode) -> str:
     floating_base = b.types[node.input(0)].dtype is DType.FLOAT32
-    node.need(floating_base, "it computes with integers at run time; expected float32 numbers")
+    node.need(
+        floating_base,
+        "it computes with integers at run time; expected float32 numbers: give them to the model as float32",
+    )
     exponent = b.known.get(node.input(1))
     uniform = exponent is not None and exponent.size > 0 and bool(np.all(exponent == exponent.ravel()[0]))
-    node.need(uniform, "the exponent must be a constant, the same for all elements")
+    node.need(uniform, "the exponent must be a constant, the same for all elements: write other powers as products")
     assert exponent is not None
     value = float(exponent.ravel()[0])
     x = node.input(0)
@@ -112,7 +118,10 @@ def _limit(b: Builder, node: OnnxNode, index: int, name: str, default: float) ->
     if not node.has(index):
         value = float(node.attr(name, default))
         return default if abs(value) > 3e38 else value  # operator set 6 wrote float32's largest number
-    node.need(node.input(index) in b.known, f"the limit '{name}' must be a constant")
+    node.need(
+        node.input(index) in b.known,
+        f"the limit '{name}' must be a constant: store it in the model, or use Min and Max",
+    )
     return float(b.known[node.input(index)].reshape(()))
 
 
@@ -132,7 +141,7 @@ def leaky_relu(b: Builder, node: OnnxNode) -> str:
 
 @handles("PRelu")
 def prelu(b: Builder, node: OnnxNode) -> str:
-    node.need(node.input(1) in b.known, "the slope must be a constant")
+    node.need(node.input(1) in b.known, "the slope must be a constant: store it in the model, or use LeakyRelu")
     return combine(b, "PRELU", node.input(0), node.input(1))
 
 
@@ -178,7 +187,7 @@ def cast(b: Builder, node: OnnxNode) -> str:
     floats = {1, 10, 11, 16}  # float, float16, double, bfloat16 in onnx.TensorProto.DataType
     both = b.types[node.input(0)].dtype is DType.FLOAT32 and to in floats and node.op == "Cast"
     indices = b.types[node.input(0)].dtype is DType.INT32 and to in {6, 7}  # int32, int64
-    node.need(both or indices, "only casts from float to float are supported at run time")
+    node.need(both or indices, "only casts from float to float are supported at run time: leave the values in float32")
     return node.input(0)
 
 

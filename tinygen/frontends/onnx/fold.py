@@ -51,5 +51,6 @@ def _bounded(node: OnnxNode, inputs: Sequence[Array | None]) -> None:
         start, limit, delta = (float(v.ravel()[0]) for v in inputs if v is not None)
         grown = int(abs((limit - start) / delta)) if delta else MAX_GROWN + 1
     node.need(
-        grown <= MAX_GROWN and largest <= 4 * MAX_GROWN, "it makes a tensor larger than any for a microcontroller"
+        grown <= MAX_GROWN and largest <= 4 * MAX_GROWN,
+        "it makes a tensor larger than any for a microcontroller: reduce its sizes",
     )

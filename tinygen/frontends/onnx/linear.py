@@ -18,7 +18,9 @@ def gemm(b: Builder, node: OnnxNode) -> str:
     floating(b, node)
     left, right = node.input(0), node.input(1)
     alpha, beta = float(node.attr("alpha", 1.0)), float(node.attr("beta", 1.0))
-    node.need(b.rank(left) == b.rank(right) == 2, "both operands must be matrices")
+    node.need(
+        b.rank(left) == b.rank(right) == 2, "both operands must be matrices: reshape them before it, or use MatMul"
+    )
     if node.attr("transA", 0):
         left = b.transpose(left, (1, 0))
     addend = scaled(b, node.input(2), beta) if node.has(2) and beta else None

@@ -22,7 +22,7 @@ from tinygen.ops.split_v import SplitVAttrs
 def parameter(b: Builder, node: OnnxNode, index: int, name: str) -> list[int] | None:
     """Integers that operator sets keep in attribute `name` or, later, in input `index`; None where they are absent."""
     if node.has(index):
-        node.need(node.input(index) in b.known, f"its {name} must be constant")
+        node.need(node.input(index) in b.known, f"its {name} must be constant: export the model with fixed sizes")
         return [int(v) for v in b.known[node.input(index)].ravel()]
     value = node.attr(name, None)
     return None if value is None else [int(v) for v in (value if isinstance(value, list) else [value])]
@@ -32,7 +32,7 @@ def parameter(b: Builder, node: OnnxNode, index: int, name: str) -> list[int] | 
 def reshape(b: Builder, node: OnnxNode) -> str:
     wanted = parameter(b, node, 1, "shape")
     shape = b.shape(node.input(0))
-    node.need(wanted is not None, "its shape must be constant")
+    node.need(wanted is not None, "its shape must be constant: export the model with fixed sizes")
     assert wanted is not None
     if not node.attr("allowzero", 0):
         wanted = [shape[i] if n == 0 else n for i, n in enumerate(wanted)]
@@ -111,7 +111,10 @@ def split(b: Builder, node: OnnxNode) -> Sequence[str]:
 def cut(b: Builder, node: OnnxNode) -> str:
     shape = b.shape(node.input(0))
     starts, ends = parameter(b, node, 1, "starts"), parameter(b, node, 2, "ends")
-    node.need(starts is not None and ends is not None, "its starts and ends must be constant")
+    node.need(
+        starts is not None and ends is not None,
+        "its starts and ends must be constant: export the model with fixed sizes",
+    )
     assert starts is not None and ends is not None
     axes = parameter(b, node, 3, "axes") or list(range(len(starts)))
     steps = parameter(b, node, 4, "steps") or [1] * len(starts)
@@ -124,7 +127,7 @@ def cut(b: Builder, node: OnnxNode) -> str:
 
 def pick(b: Builder, node: OnnxNode, x: str, ranges: Sequence[range]) -> str:
     """The elements of `x` whose indices lie in the ranges: STRIDED_SLICE, or GATHER for those that go backwards."""
-    node.need(all(len(r) for r in ranges), "its output would be empty")
+    node.need(all(len(r) for r in ranges), "its output would be empty: correct its sizes, or leave it out")
     for axis, indices in enumerate(ranges):
         if indices.step < 0:
             x = gather(b, x, np.array(indices), axis)
@@ -158,7 +161,7 @@ def gather_node(b: Builder, node: OnnxNode) -> str:
 @handles("Expand")
 def expand(b: Builder, node: OnnxNode) -> str:
     wanted = parameter(b, node, 1, "shape")
-    node.need(wanted is not None, "its shape must be constant")
+    node.need(wanted is not None, "its shape must be constant: export the model with fixed sizes")
     target = broadcast_shape(b.shape(node.input(0)), tuple(wanted or ()))
     if target is None:
         raise ValueError(f"shape {list(b.shape(node.input(0)))} does not broadcast to {wanted}")
@@ -172,7 +175,10 @@ def expand(b: Builder, node: OnnxNode) -> str:
 @handles("Tile")
 def tile(b: Builder, node: OnnxNode) -> str:
     repeats = parameter(b, node, 1, "repeats")
-    node.need(repeats is not None and len(repeats) == b.rank(node.input(0)), "its repeats must be constant")
+    node.need(
+        repeats is not None and len(repeats) == b.rank(node.input(0)),
+        "its repeats must be constant: export the model with fixed sizes",
+    )
     x = node.input(0)
     for axis, count in enumerate(repeats or ()):
         if count != 1:

@@ -21,7 +21,10 @@ def batch_normalization(b: Builder, node: OnnxNode) -> str:
     node.single_output()
     node.need(not node.attr("training_mode", 0), "it is in training mode: export the model for inference")
     node.need(bool(node.attr("spatial", 1)), "spatial=0 is not supported: export it with a newer operator set")
-    node.need(all(node.input(i) in b.known for i in range(1, 5)), "scale, bias, mean and variance must be constant")
+    node.need(
+        all(node.input(i) in b.known for i in range(1, 5)),
+        "scale, bias, mean and variance must be constant: export the model for inference",
+    )
     scale, bias, mean, variance = (b.known[node.input(i)].astype(np.float64).ravel() for i in range(1, 5))
     factor = scale / np.sqrt(variance + float(node.attr("epsilon", 1e-5)))
     shape = (-1,) + (1,) * (b.rank(node.input(0)) - 2)

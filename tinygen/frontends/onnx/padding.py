@@ -29,16 +29,16 @@ def pad(b: Builder, node: OnnxNode) -> str:
         return _constant(b, node, x, amounts)
     if mode == "reflect":
         fits = all(max(p) < n for p, n in zip(amounts, b.shape(x), strict=True))
-        node.need(fits, "reflected padding must be smaller than the dimension")
+        node.need(fits, "reflected padding must be smaller than the dimension: use mode edge, or pad less")
         return b.emit("MIRROR_PAD", [x, b.integers(np.array(amounts))], MirrorPadAttrs(MirrorMode.REFLECT))
-    node.need(mode in ("edge", "wrap"), f"mode {mode} is unknown")
+    node.need(mode in ("edge", "wrap"), f"mode {mode} is unknown: use constant, reflect, edge or wrap")
     return _repeated(b, x, amounts, mode)
 
 
 def _amounts(b: Builder, node: OnnxNode) -> list[tuple[int, int]]:
     """(before, after) for each dimension."""
     flat, rank = parameter(b, node, 1, "pads"), b.rank(node.input(0))
-    node.need(flat is not None, "its pads must be constant")
+    node.need(flat is not None, "its pads must be constant: export the model with fixed sizes")
     axes = parameter(b, node, 3, "axes") if node.has(3) else None
     listed = list(range(rank)) if axes is None else [normal_axis(axis, rank) for axis in axes]
     assert flat is not None
@@ -53,7 +53,7 @@ def _amounts(b: Builder, node: OnnxNode) -> list[tuple[int, int]]:
 def _constant(b: Builder, node: OnnxNode, x: str, amounts: list[tuple[int, int]]) -> str:
     value = float(node.attr("value", 0.0))
     if node.has(2):
-        node.need(node.input(2) in b.known, "its value must be constant")
+        node.need(node.input(2) in b.known, "its value must be constant: store it in the model")
         value = float(b.known[node.input(2)].reshape(()))
     if value == 0:
         return b.emit("PAD", [x, b.integers(np.array(amounts))])

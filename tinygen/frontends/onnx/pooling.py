@@ -34,13 +34,13 @@ def _pool(b: Builder, node: OnnxNode, op: str) -> str:
     window = window_of(b, node, pair(b.shape(image)[1:3]), kernel)
     node.need(window.dilation == (1, 1), "dilations other than 1 are not supported: use strides or a larger kernel")
     counts = window.outputs(pair(b.shape(image)[1:3]), bool(node.attr("ceil_mode", 0)))
-    node.need(min(counts) >= 1, "the padded input is smaller than the kernel")
+    node.need(min(counts) >= 1, "the padded input is smaller than the kernel: use a smaller kernel or more padding")
     if node.attr("count_include_pad", 0) and any(window.sides):
         image, window = _padded(b, image, window)
     padding = window.after(pair(b.shape(image)[1:3]), counts)
     sides = (*padding[0], *padding[1])
     small = max(padding[0]) < window.kernel[0] and max(padding[1]) < window.kernel[1]
-    node.need(small, "the padding must be smaller than the kernel")
+    node.need(small, "the padding must be smaller than the kernel: use Pad before it")
     return from_nhwc(b, b.emit(op, [image], PoolAttrs(window.kernel, window.stride, sides)), rank)
 
 

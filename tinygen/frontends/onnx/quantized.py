@@ -42,7 +42,7 @@ def quantized(b: Builder, node: OnnxNode, x: str, scale: int) -> str:
     node.need(value.size == zero.size == 1, "a tensor computed at run time needs one scale: quantize it per tensor")
     node.need(zero.dtype.name in ("int8", "uint8"), f"{zero.dtype.name} is not supported: quantize to int8 or uint8")
     step = float(np.float32(value.ravel()[0]))
-    node.need(0 < step < np.inf, f"the scale {step} is not positive")
+    node.need(0 < step < np.inf, f"the scale {step} is not positive: quantize the model again")
     return b.emit("QUANTIZE", [x], Given(step, int(zero.ravel()[0]) - (128 if zero.dtype == np.uint8 else 0)))
 
 
@@ -126,12 +126,19 @@ def _unary(op: str) -> Callable[[Builder, OnnxNode], str]:
     return build
 
 
-for _name, _builder in {
+#: onnxruntime's own operators.
+_MICROSOFT = {
     "QLinearAdd": _binary("Add"),
     "QLinearMul": _binary("Mul"),
     "QLinearAveragePool": _unary("AveragePool"),
     "QLinearGlobalAveragePool": _unary("GlobalAveragePool"),
     "QLinearLeakyRelu": _unary("LeakyRelu"),
     "QLinearSigmoid": _unary("Sigmoid"),
-}.items():
+}
+for _name, _builder in _MICROSOFT.items():
     handles(f"com.microsoft.{_name}")(_builder)
+
+#: The operators of models in QOperator form: integers in and out.
+QOPERATORS = frozenset(
+    {"QLinearConv", "QLinearMatMul", "com.microsoft.QGemm", *(f"com.microsoft.{name}" for name in _MICROSOFT)}
+)

@@ -11,26 +11,24 @@ from tinygen.frontends.onnx.registry import handles
 from tinygen.ops.reduction import ReducerAttrs
 
 _REDUCERS = {"ReduceMean": "MEAN", "ReduceSum": "SUM", "ReduceMax": "REDUCE_MAX", "ReduceMin": "REDUCE_MIN"}
-#: What is done to the elements before, and to their sum after, in TFLite's operators.
+#: In TFLite's operators: what is done to the elements before, of how many of them, and to their sum after.
 _SUMS = {
-    "ReduceL1": ("ABS", ""),
-    "ReduceL2": ("square", "SQRT"),
-    "ReduceSumSquare": ("square", ""),
-    "ReduceLogSum": ("", "LOG"),
-    "ReduceLogSumExp": ("EXP", "LOG"),
+    "ReduceL1": ("ABS", 1, ""),
+    "ReduceL2": ("MUL", 2, "SQRT"),
+    "ReduceSumSquare": ("MUL", 2, ""),
+    "ReduceLogSum": ("", 0, "LOG"),
+    "ReduceLogSumExp": ("EXP", 1, "LOG"),
 }
 
 
 @handles(*_REDUCERS, *_SUMS)
 def reduce(b: Builder, node: OnnxNode) -> str:
-    before, after = _SUMS.get(node.op, ("", ""))
+    before, count, after = _SUMS.get(node.op, ("", 0, ""))
     floating(b, node) if not node.has(1) else None
     axes = _axes(b, node)
     x = node.input(0)
-    if before == "square":
-        x = b.emit("MUL", [x, x])
-    elif before:
-        x = b.emit(before, [x])
+    if before:
+        x = b.emit(before, [x] * count)
     if axes:
         keep = ReducerAttrs(keep_dims=bool(node.attr("keepdims", 1)))
         x = b.emit(_REDUCERS.get(node.op, "SUM"), [x, b.integers(axes)], keep)
@@ -42,7 +40,7 @@ def _axes(b: Builder, node: OnnxNode) -> list[int]:
     rank = b.rank(node.input(0))
     listed = node.attr("axes", [])
     if node.has(1):
-        node.need(node.input(1) in b.known, "the axes must be constant")
+        node.need(node.input(1) in b.known, "the axes must be constant: export the model with fixed sizes")
         listed = b.known[node.input(1)].ravel().tolist()
     if not listed:
         return [] if node.attr("noop_with_empty_axes", 0) else list(range(rank))

@@ -38,14 +38,15 @@ def resize(b: Builder, node: OnnxNode) -> str:
     x, rank = node.input(0), b.rank(node.input(0))
     mode = node.attr("mode", "nearest")
     node.need(mode in ("nearest", "linear"), f"mode {mode} is not supported: use nearest or linear")
-    node.need(not node.attr("antialias", 0), "antialias is not supported")
+    node.need(not node.attr("antialias", 0), "antialias is not supported: export it with antialias=0")
     axes = _axes(b, node)
     moved = [i for i, axis in enumerate(axes) if axis.before != axis.after or axis.scale != 1]
     where = [positions(node, axis) for axis in axes]
     if mode == "nearest":
         return _nearest(b, node, x, axes, [nearest(node, p, a.before) for p, a in zip(where, axes, strict=True)])
     node.need(
-        rank in (3, 4) and not {0, 1} & set(moved), "linear interpolation is supported along height and width only"
+        rank in (3, 4) and not {0, 1} & set(moved),
+        "linear interpolation is supported along height and width only: use mode nearest for the others",
     )
     return _linear(b, node, x, axes, where)
 
@@ -60,19 +61,22 @@ def _axes(b: Builder, node: OnnxNode) -> list[_Axis]:
     policy = node.attr("keep_aspect_ratio_policy", "stretch")
     node.need(policy == "stretch", f"keep_aspect_ratio_policy {policy} is not supported: give the sizes themselves")
     given = sizes if sizes is not None and len(sizes) else scales
-    node.need(given is not None and len(given) == len(axes), "its scales or sizes must be constant")
+    node.need(
+        given is not None and len(given) == len(axes),
+        "its scales or sizes must be constant: export the model with fixed sizes",
+    )
     for axis, value in zip(axes, given if given is not None else (), strict=True):
         if given is sizes:
             result[axis] = _Axis(shape[axis], int(value), int(value) / shape[axis])
         else:
             result[axis] = _Axis(shape[axis], int(np.floor(shape[axis] * float(value) + 1e-9)), float(value))
-    node.need(all(a.after >= 1 for a in result), "its output would be empty")
+    node.need(all(a.after >= 1 for a in result), "its output would be empty: correct its sizes, or leave it out")
     return result
 
 
 def _values(b: Builder, node: OnnxNode, index: int, name: str) -> Any:
     if node.has(index):
-        node.need(node.input(index) in b.known, f"its {name} must be constant")
+        node.need(node.input(index) in b.known, f"its {name} must be constant: export the model with fixed sizes")
         return b.known[node.input(index)].ravel()
     return node.attr(name, None)
 
@@ -97,7 +101,10 @@ def positions(node: OnnxNode, axis: _Axis) -> Array:
         return np.asarray(middle + (i + 0.5) / scale - 0.5)
     if kind == "pytorch_half_pixel" and axis.after == 1:
         return i * 0
-    node.need(kind in ("half_pixel", "pytorch_half_pixel"), f"coordinate_transformation_mode {kind} is not supported")
+    node.need(
+        kind in ("half_pixel", "pytorch_half_pixel"),
+        f"coordinate_transformation_mode {kind} is not supported: use half_pixel, align_corners or asymmetric",
+    )
     return (i + 0.5) / scale - 0.5
 
 
@@ -111,7 +118,9 @@ def nearest(node: OnnxNode, where: Array, size: int) -> Array:
         "floor": np.floor,
         "ceil": np.ceil,
     }
-    node.need(kind in rules, f"nearest_mode {kind} is unknown")
+    node.need(
+        kind in rules, f"nearest_mode {kind} is unknown: use round_prefer_floor, round_prefer_ceil, floor or ceil"
+    )
     return np.asarray(np.clip(rules[kind](where), 0, size - 1)).astype(np.int64)
 
 

@@ -32,7 +32,9 @@ def from_nhwc(b: Builder, x: str, rank: int) -> str:
 def image_rank(b: Builder, node: OnnxNode, index: int = 0) -> int:
     """3 or 4: the rank of a signal or an image."""
     rank = b.rank(node.input(index))
-    node.need(rank in (3, 4), f"its input has {rank - 2} spatial dimensions; 1 and 2 are supported")
+    node.need(
+        rank in (3, 4), f"its input has {rank - 2} spatial dimensions; 1 and 2 are supported: reshape it to an image"
+    )
     return rank
 
 
@@ -95,7 +97,9 @@ def window_of(b: Builder, node: OnnxNode, sizes: Pair, kernel: Sequence[int]) ->
     stride = pair(node.attr("strides", [1] * count))
     dilation = pair(node.attr("dilations", [1] * count))
     size = pair(kernel)
-    node.need(min(*size, *stride, *dilation) >= 1, "kernel, strides and dilations must be positive")
+    node.need(
+        min(*size, *stride, *dilation) >= 1, "kernel, strides and dilations must be positive: export the model again"
+    )
     padding = _padding(node, sizes, size, stride, dilation, count)
     node.need(min(*padding[0], *padding[1]) >= 0, "negative padding is not supported: use Slice before it")
     return Window(size, stride, dilation, padding)
@@ -109,7 +113,7 @@ def _padding(node: OnnxNode, sizes: Pair, kernel: Pair, stride: Pair, dilation: 
         pads = [same_padding(sizes[i], kernel[i], stride[i], dilation[i]) for i in (0, 1)]
         first, second = pads if kind == "SAME_UPPER" else [(after, before) for before, after in pads]
         return first, second
-    node.need(kind == "NOTSET", f"auto_pad {kind} is unknown")
+    node.need(kind == "NOTSET", f"auto_pad {kind} is unknown: give pads instead")
     flat = [int(v) for v in node.attr("pads", [0] * 2 * count)]
     if len(flat) != 2 * count:
         raise ValueError(f"pads has {len(flat)} values, expected {2 * count}")
