@@ -18,7 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("tinygen", "templates", "targets", "tests", "examples", "docs", "scripts", "pyproject.toml", "README.md")
+COPIED = (
+    "tinygen",
+    "templates",
+    "targets",
+    "tests",
+    "benchmarks",
+    "examples",
+    "docs",
+    "scripts",
+    "pyproject.toml",
+    "README.md",
+)
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,7 @@ MUTANTS = (
     Mutant(
         "padding fused although it pads with another value",
         "tinygen/passes/fuse_padding.py",
-        "int(value.ravel()[0]) != source.quant.zero_point",
+        "value.ravel()[0] != zero_of(source)",
         "False",
         "tests/test_passes.py",
     ),
@@ -130,6 +141,76 @@ MUTANTS = (
         "if len(graph.consumers(source)) > 1:",
         "if len(graph.consumers(source)) > 2:",
         "tests/test_passes.py",
+    ),
+    Mutant(
+        "the zero point of uint8 in a quantized ONNX model",
+        "tinygen/frontends/onnx/quantized.py",
+        "int(zero.ravel()[0]) - (128 if",
+        "int(zero.ravel()[0]) - (127 if",
+        "tests/test_onnx_quantized.py::test_each_layer_is_within_a_step",
+    ),
+    Mutant(
+        "the order of padding in an ONNX convolution",
+        "tinygen/frontends/onnx/spatial.py",
+        "both = [(flat[i], flat[i + count]) for",
+        "both = [(flat[2 * i], flat[2 * i + 1]) for",
+        "tests/test_onnx_quantized.py::test_each_layer_is_within_a_step",
+    ),
+    Mutant(
+        "the transposition after an ONNX operator on images",
+        "tinygen/frontends/onnx/spatial.py",
+        "return b.transpose(x, (0, 3, 1, 2))",
+        "return b.transpose(x, (0, 3, 2, 1))",
+        "tests/test_onnx_quantized.py::test_each_layer_is_within_a_step",
+    ),
+    Mutant(
+        "the zero point of a calibrated tensor",
+        "tinygen/quantize/ranges.py",
+        "math.floor(-128 - low / scale + 0.5)",
+        "math.floor(-127 - low / scale + 0.5)",
+        "tests/test_quantize.py",
+    ),
+    Mutant(
+        "the scale of a bias",
+        "tinygen/quantize/assign.py",
+        "whole = steps(values, source * scales,",
+        "whole = steps(values, scales,",
+        "tests/export/test_onnx.py::test_layers_come_back_with_their_weights_and_scales",
+    ),
+    Mutant(
+        "the integers that an ONNX model stores",
+        "tinygen/quantize/assign.py",
+        "weights, symmetric=True) if made.stored else None",
+        "weights, symmetric=True) if not made.stored else None",
+        "tests/export/test_onnx.py::test_layers_come_back_with_their_weights_and_scales",
+    ),
+    Mutant(
+        "the order of weights in an exported depthwise convolution",
+        "tinygen/export/onnx_operators.py",
+        "(3, 0, 1, 2) if depthwise",
+        "(3, 0, 2, 1) if depthwise",
+        "tests/export/test_onnx.py::test_layers_come_back_with_their_weights_and_scales",
+    ),
+    Mutant(
+        "the order of padding in an exported convolution",
+        "tinygen/export/onnx_operators.py",
+        "return [top, left, bottom, right]",
+        "return [top, bottom, left, right]",
+        "tests/export/test_onnx.py::test_layers_come_back_with_their_weights_and_scales",
+    ),
+    Mutant(
+        "the order of a transposed tensor in an exported model",
+        "tinygen/export/onnx_movement.py",
+        "tuple(perm.index(axis) for axis in",
+        "tuple(perm[axis] for axis in",
+        "tests/export/test_onnx.py::test_converted_networks_keep_their_bits",
+    ),
+    Mutant(
+        "the bound of the proof that a float graph is right",
+        "benchmarks/floats.py",
+        "if apart is not None and not apart <= TOLERANCE",
+        "if apart is not None and not apart <= 1 + TOLERANCE",
+        "tests/test_floats.py::test_other_answers_than_the_runtime_s_fail",
     ),
 )
 
