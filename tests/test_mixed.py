@@ -23,7 +23,8 @@ from tinygen.ops.pooling import PoolAttrs
 from tinygen.ops.reduction import ReducerAttrs
 from tinygen.ops.softmax import SoftmaxAttrs
 from tinygen.quantize import Options, quantize
-from tinygen.quantize.mixed import OPERATORS
+from tinygen.quantize.borders import OPERATORS
+from tinygen.quantize.mixed import peak
 from tinygen.quantize.report import inputs_of
 from tinygen.reference import run, run_real
 from tinygen.running import verify
@@ -132,7 +133,7 @@ def test_chosen_layers_raise_the_signal_to_noise_ratio() -> None:
     assert before < 25 and after > before + 10, (before, after)
     assert {"a", "b"} <= {name for bought in wide.report.wide for name in bought.nodes}
     assert sum(bought.gain for bought in wide.report.wide) > 10 and all(bought.gain > 0 for bought in wide.report.wide)
-    assert all(bought.bytes == 16 for bought in wide.report.wide)
+    assert sum(bought.bytes for bought in wide.report.wide) == peak(wide.graph) - peak(narrow.graph) > 0
     assert {wide.graph.types[n].dtype for n in (*wide.graph.inputs, *wide.graph.outputs)} == {DType.INT8}
 
 
@@ -207,7 +208,7 @@ def test_mixed_models_are_built_and_verified(target: str, tmp_path: Path) -> Non
     graph = varied()
     built = api.build(graph, target, calibration=samples(graph, 16), mixed="all")
     assert built.report["command"].endswith("--mixed all")
-    assert built.report["quantization"]["wide"][0]["bytes"] > 1000
+    assert built.report["quantization"]["wide"][0]["bytes"] > 500
     assert sum(output["dtype"] == "int16" for layer in built.report["layers"] for output in layer["outputs"]) > 8
     found = verify(built.write(tmp_path / "net"), vectors=2)
     found.raise_if_wrong()

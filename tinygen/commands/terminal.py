@@ -84,4 +84,4 @@ def print_quantization(found: Mapping[str, Any] | None) -> None:
     layers = ", ".join(f"{w['op']} '{w['name']}' {w['activations']:.1f} dB" for w in worst)
     OUT.print(f"int8   signal to noise on the samples: outputs {outputs}; worst layers {layers}")
     for wide in found["wide"]:
-        OUT.print(f"int16  {', '.join(wide['nodes'])}: {wide['gain']:+.1f} dB, {wide['bytes']:,} bytes larger")
+        OUT.print(f"int16  {', '.join(wide['nodes'])}: {wide['gain']:+.1f} dB, {wide['bytes']:+,} bytes")

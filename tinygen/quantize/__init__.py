@@ -15,7 +15,7 @@ from tinygen.quantize.batch import few
 from tinygen.quantize.calibrate import check_constants, check_samples
 from tinygen.quantize.choose import large_enough
 from tinygen.quantize.groups import Groups
-from tinygen.quantize.mixed import Measured, widened, with_weights
+from tinygen.quantize.mixed import Measured, widened
 from tinygen.quantize.options import Options, Quantized, Wide
 from tinygen.quantize.prepare import prepare
 from tinygen.quantize.refine import refine
@@ -48,8 +48,8 @@ def _quantized(graph: Graph, samples: Sequence[Sequence[Array]], settings: Optio
     groups, quants, bought = best.groups, best.quants, tuple[Widened, ...]()
     made = _made(groups, quants, samples, settings)
     if settings.wide != "none":
-        stored = with_weights(groups.graph, made)
-        measured = Measured(groups, large_enough(groups, quants), best.statistics, samples, stored)
+        fitted = settings.rounding != "nearest"
+        measured = Measured(groups, large_enough(groups, quants), best.statistics, samples, made, fitted)
         groups, quants, bought = widened(measured, settings.wide, settings.wide_gain)
         made = _made(groups, quants, samples, settings)
     check_graph(made)

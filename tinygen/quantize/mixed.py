@@ -1,4 +1,4 @@
-"""Activations of some layers in int16: which, and where they meet those in int8.
+"""Activations of some layers in int16: which of them, by what they buy (see `tinygen.quantize.borders` for how).
 
 Whole groups of tensors (those that share a scale) go to int16, with zero point 0 and a range twice that of the
 samples. A node that reads or writes one computes in int16 (TFLite's 16x8: the weights stay int8); QUANTIZE nodes stand
@@ -7,39 +7,30 @@ where its other tensors are int8. The model's own inputs and outputs stay int8 u
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from tinygen.errors import UsageError
-from tinygen.ir.graph import Attrs, Graph, Node
-from tinygen.ir.types import Array, DType, Quant, Real, TensorType
+from tinygen.ir.graph import Graph
+from tinygen.ir.types import Array, Quant, Real
 from tinygen.ops import call_of, op_of
-from tinygen.passes.rewrite import fresh
 from tinygen.quantize.assign import assign
+from tinygen.quantize.batch import few
+from tinygen.quantize.borders import OPERATORS, activations, with_borders
 from tinygen.quantize.calibrate import Statistics
 from tinygen.quantize.choose import large_enough
 from tinygen.quantize.groups import Groups
-from tinygen.quantize.options import Wide
-from tinygen.quantize.ranges import MIN_SCALE, fake
-from tinygen.quantize.report import Widened, decibels
+from tinygen.quantize.options import Options, Wide
+from tinygen.quantize.ranges import fake
+from tinygen.quantize.refine import refine
+from tinygen.quantize.report import Widened, closeness, outputs
 from tinygen.reference import run_real
 
-#: Operators that have a form for int16, in TFLM, too.
-OPERATORS = frozenset(
-    {
-        *("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "ADD", "SUB", "MUL", "MEAN"),
-        *("AVERAGE_POOL_2D", "MAX_POOL_2D", "RELU", "LOGISTIC", "TANH", "SOFTMAX", "CONCATENATION", "PACK", "UNPACK"),
-        *("SPLIT", "SPLIT_V", "SLICE", "STRIDED_SLICE", "PAD", "TRANSPOSE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS"),
-    }
-)
-#: Operators whose int16 output has scale 1/32768.
-_FIXED = 2.0**-15
-#: How far int16 reaches beyond the samples: it has bits to spare for what they do not show.
-HEADROOM = 2.0
-#: Samples that gains are measured on.
-COMPARED = 8
+#: Samples that gains are measured on, and that groups are ordered by, at most.
+MOST, ORDERED = 64, 8
 #: The least gain, in dB, for which a group goes to int16; how many in a row may gain less before no more are tried.
 WORTHWHILE, PATIENCE = 0.1, 3
 
@@ -48,14 +39,25 @@ WORTHWHILE, PATIENCE = 0.1, 3
 class Measured:
     """Groups of the float graph's tensors, their int8 quantizations and statistics, and samples to measure on.
 
-    `stored` is the float graph with the weights and biases of the int8 graph.
+    `int8` is what comes of all that without any int16; `fitted`: with fitted weights or biases.
     """
 
     groups: Groups
     quants: Mapping[str, Quant]
     statistics: Mapping[str, Statistics]
     samples: Sequence[Sequence[Array]]
-    stored: Graph
+    int8: Graph
+    fitted: bool
+
+    @cached_property
+    def compared(self) -> Sequence[Sequence[Array]]:
+        """The samples that are compared."""
+        return few(self.groups.graph, self.samples, MOST)
+
+    @cached_property
+    def exact(self) -> Mapping[str, Array]:
+        """The outputs of the float graph for these."""
+        return outputs(self.groups.graph, self.compared)
 
 
 def widened(measured: Measured, asked: Wide, target: float) -> tuple[Groups, dict[str, Quant], tuple[Widened, ...]]:
@@ -73,14 +75,10 @@ def widened(measured: Measured, asked: Wide, target: float) -> tuple[Groups, dic
             [candidates] * bool(candidates) if asked == "all" else [[group] for group in _named(measured.groups, asked)]
         )
         chosen, bought = _at_once(measured, parts)
-    return *_mixed(measured, frozenset(chosen)), bought
+    return *_bordered(measured, frozenset(chosen)), bought
 
 
 # --- Which --------------------------------------------------------------------------------------------------------
-
-
-def _activations(groups: Groups, names: Sequence[str]) -> list[str]:
-    return [n for n in names if n in groups.of and n not in groups.graph.constants]
 
 
 def _can(groups: Groups, group: str) -> bool:
@@ -92,7 +90,7 @@ def _can(groups: Groups, group: str) -> bool:
 def _candidates(groups: Groups) -> list[str]:
     """The groups that could be int16, without those of the model's outputs."""
     graph, ports = groups.graph, {groups.of.get(n) for n in groups.graph.outputs}
-    names = [n for node in graph.nodes for n in _activations(groups, node.outputs)]
+    names = [n for node in graph.nodes for n in activations(groups, node.outputs)]
     return [g for g in dict.fromkeys(groups.of[n] for n in names) if g not in ports and _can(groups, g)]
 
 
@@ -102,7 +100,7 @@ def _named(groups: Groups, names: Sequence[str]) -> list[str]:
     for name in names:
         if name not in nodes:
             raise UsageError(f"16 bits for '{name}': the prepared model has no such node; see the layers of the report")
-        found = [groups.of[n] for n in _activations(groups, nodes[name].outputs)]
+        found = [groups.of[n] for n in activations(groups, nodes[name].outputs)]
         if not found or not all(_can(groups, g) for g in found):
             raise UsageError(
                 f"16 bits for '{name}' ({nodes[name].op}): it, or what shares its scale, has no form for int16"
@@ -114,167 +112,102 @@ def _named(groups: Groups, names: Sequence[str]) -> list[str]:
 def _harm(measured: Measured, candidates: Sequence[str]) -> dict[str, float]:
     """For each group, the relative squared error at the outputs when it alone is rounded to int8."""
     groups, harm = measured.groups, dict.fromkeys(candidates, 0.0)
-    for sample in measured.samples[: COMPARED // 2]:
-        exact = run_real(measured.stored, sample)
+    for sample in measured.compared[:ORDERED]:
+        exact = run_real(groups.graph, sample)
         for group in candidates:
-            changed = _rounded(measured, {group}, exact)
+            changed = _rounded(groups, group, measured.quants[group], exact)
             for name in set(changed) & set(groups.graph.outputs):
                 harm[group] += float(np.sum((changed[name] - exact[name]) ** 2) / (np.sum(exact[name] ** 2) + 1e-30))
     return harm
 
 
-def _rounded(measured: Measured, rounded: Container[str], exact: Mapping[str, Real]) -> dict[str, Real]:
-    """The tensors that become other numbers than `exact` when the groups in `rounded` are rounded to int8."""
-    of, quants = measured.groups.of, measured.quants
-    ours = [n for n in measured.stored.inputs if of.get(n) in rounded]
-    changed = {n: fake(exact[n], quants[of[n]]) for n in ours}
-    for node in measured.stored.nodes:
+def _rounded(groups: Groups, group: str, quant: Quant, exact: Mapping[str, Real]) -> dict[str, Real]:
+    """The tensors that become other numbers than `exact` when `group` is rounded."""
+    changed: dict[str, Real] = {}
+    for node in groups.graph.nodes:
         if changed.keys() & set(node.inputs):
             values = [changed.get(n, exact[n]) if n else None for n in node.inputs]
-            changed |= zip(node.outputs, op_of(node).real(call_of(measured.stored, node), values), strict=True)
-        ours = [n for n in node.outputs if of.get(n) in rounded]
-        changed |= {n: fake(changed.get(n, exact[n]), quants[of[n]]) for n in ours}
+            changed |= zip(node.outputs, op_of(node).real(call_of(groups.graph, node), values), strict=True)
+        ours = [n for n in node.outputs if groups.of.get(n) == group]
+        changed |= {n: fake(changed.get(n, exact[n]), quant) for n in ours}
     return changed
 
 
 def _greedy(measured: Measured, order: Sequence[str], target: float) -> tuple[list[str], tuple[Widened, ...]]:
     """Group by group, whatever raises the measured signal-to-noise ratio of the outputs, up to `target` dB in all."""
-    chosen, bought, idle = list[str](), list[Widened](), 0
-    start = before = _closeness(measured, frozenset())
+    chosen, bought, idle, before = list[str](), list[Widened](), 0, _tried(measured, frozenset())
+    start = before.closeness
     for group in order:
-        if before - start >= target or idle >= PATIENCE:
+        if before.closeness - start >= target or idle >= PATIENCE:
             break
-        after = _closeness(measured, frozenset((*chosen, group)))
-        if after - before < WORTHWHILE:
+        after = _tried(measured, frozenset((*chosen, group)))
+        if after.closeness - before.closeness < WORTHWHILE:
             idle += 1
             continue
         chosen.append(group)
-        bought.append(_bought(measured.groups, [group], after - before))
+        bought.append(_bought(measured.groups, [group], before, after))
         before, idle = after, 0
     return chosen, tuple(bought)
 
 
 def _at_once(measured: Measured, parts: Sequence[Sequence[str]]) -> tuple[list[str], tuple[Widened, ...]]:
     """All of the groups in `parts`, and what each part bought after those before."""
-    chosen, bought, before = list[str](), list[Widened](), _closeness(measured, frozenset())
+    chosen, bought, before = list[str](), list[Widened](), _tried(measured, frozenset())
     for part in parts:
         chosen += part
-        after = _closeness(measured, frozenset(chosen))
-        bought.append(_bought(measured.groups, part, after - before))
+        after = _tried(measured, frozenset(chosen))
+        bought.append(_bought(measured.groups, part, before, after))
         before = after
     return chosen, tuple(bought)
 
 
-def _bought(groups: Groups, part: Sequence[str], gain: float) -> Widened:
-    nodes, extra = list[str](), 0
-    for group in part:
-        members = [n for n in groups.members(group) if n not in groups.graph.constants]
-        nodes += [node.name for n in members if (node := groups.graph.producer(n)) is not None]
-        extra += max(groups.graph.types[n].elements for n in members)
-    return Widened(tuple(nodes), gain, extra)
+@dataclass(frozen=True)
+class _Trial:
+    """The signal-to-noise ratio of the outputs in dB, and the most bytes that live at once."""
+
+    closeness: float
+    peak: int
 
 
-def _closeness(measured: Measured, chosen: frozenset[str]) -> float:
-    """The signal-to-noise ratio of the outputs, in dB, with all activations but `chosen` rounded to int8."""
-    groups, quants = _mixed(measured, chosen)
-    integer = assign(groups, large_enough(groups, quants))
+def _bought(groups: Groups, part: Sequence[str], before: _Trial, after: _Trial) -> Widened:
+    members = [n for group in part for n in groups.members(group) if n not in groups.graph.constants]
+    nodes = [node.name for n in members if (node := groups.graph.producer(n)) is not None]
+    return Widened(tuple(nodes), after.closeness - before.closeness, after.peak - before.peak)
+
+
+def _tried(measured: Measured, chosen: frozenset[str]) -> _Trial:
+    """What comes of `chosen` in int16, with biases fitted if they shall be; hopeless where no kernel computes it."""
+    groups, quants = _bordered(measured, chosen)
+    integer, samples = assign(groups, large_enough(groups, quants)), measured.compared
     if any(op_of(node).problems(call_of(integer, node)) for node in integer.nodes):
-        return -np.inf
-    others, outputs = set(measured.quants) - chosen, measured.groups.graph.outputs
-    sums = np.zeros((len(outputs), 2))
-    for sample in measured.samples[:COMPARED]:
-        exact = run_real(measured.groups.graph, sample)
-        got = _rounded(measured, others, run_real(measured.stored, sample))
-        for row, name in zip(sums, outputs, strict=True):
-            row += np.sum(exact[name] ** 2), np.sum((got.get(name, exact[name]) - exact[name]) ** 2)
-    return float(np.mean([decibels(signal, noise) for signal, noise in sums.tolist()]))
+        return _Trial(-np.inf, 0)
+    if measured.fitted:
+        fitted = _with_weights(integer, measured.int8)
+        integer = refine(groups.graph, fitted, samples, Options(rounding="bias"))
+    return _Trial(closeness(measured.exact, integer, samples) / len(integer.outputs), peak(integer))
 
 
-def with_weights(real: Graph, integer: Graph) -> Graph:
-    """Float graph `real` with the weights and biases of `integer`, which has the same nodes."""
-    types, constants, nodes = dict(real.types), dict(real.constants), list[Node]()
-    for node, other in zip(real.nodes, integer.nodes, strict=True):
-        rule, inputs = op_of(node).quantize, [*node.inputs, *[""] * (len(other.inputs) - len(node.inputs))]
-        for index, name in enumerate(other.inputs):
-            if index in (rule.weights, rule.bias) and name in integer.constants:
-                inputs[index] = new = fresh(replace(real, types=types), f"{node.outputs[0]}:{index}")
-                constants[new] = integer.types[name].dequantize(integer.constants[name]).astype(np.float32)
-                types[new] = TensorType(constants[new].shape, DType.FLOAT32)
-        nodes.append(replace(node, inputs=tuple(inputs)))
-    return replace(real, nodes=tuple(nodes), types=types, constants=constants)
+def peak(graph: Graph) -> int:
+    """The most bytes of tensors that live at once, in the order of the nodes."""
+    last = {name: index for index, node in enumerate(graph.nodes) for name in (*node.inputs, *node.outputs)}
+    last |= dict.fromkeys(graph.outputs, len(graph.nodes))
+    live, most = set(graph.inputs), 0
+    for index, node in enumerate(graph.nodes):
+        live |= set(node.outputs)
+        most = max(most, sum(graph.types[name].bytes for name in live))
+        live = {name for name in live if last.get(name, -1) > index}
+    return most
 
 
-# --- How ----------------------------------------------------------------------------------------------------------
+def _with_weights(integer: Graph, int8: Graph) -> Graph:
+    """`integer` with the weights of `int8`, which have been fitted."""
+    fitted = {
+        name: int8.constants[name]
+        for name, value in integer.constants.items()
+        if value.dtype == np.int8 and name in int8.constants and int8.types[name] == integer.types[name]
+    }
+    return replace(integer, constants={**integer.constants, **fitted})
 
 
-@dataclass
-class _Rewriting:
-    """The float graph as QUANTIZE nodes come between int8 and int16."""
-
-    groups: Groups
-    quants: dict[str, Quant]
-    wide: set[str]
-    types: dict[str, TensorType]
-    of: dict[str, str]
-    nodes: list[Node] = field(default_factory=list)
-
-    def tensor(self, like: str, suffix: str, quant: Quant, wide: bool) -> str:
-        """A new tensor of the shape of `like`, a group of its own."""
-        name = fresh(replace(self.groups.graph, types=self.types), f"{like}:{suffix}")
-        self.types[name], self.of[name], self.quants[name] = self.types[like], name, quant
-        if wide:
-            self.wide.add(name)
-        return name
-
-    def is_wide(self, name: str) -> bool:
-        return self.of[name] in self.wide
-
-
-def _mixed(measured: Measured, chosen: frozenset[str]) -> tuple[Groups, dict[str, Quant]]:
-    """The groups with `chosen` in int16 and QUANTIZE nodes where they meet the others; and all quantizations."""
-    groups, int8 = measured.groups, measured.quants
-    quants = {g: _int16(measured, g) if g in chosen else q for g, q in int8.items()}
-    made = _Rewriting(groups, quants, set(chosen), dict(groups.graph.types), dict(groups.of))
-    converted: dict[tuple[str, bool], str] = {}
-    for node in groups.graph.nodes:
-        inputs, outputs = (_activations(groups, names) for names in (node.inputs, node.outputs))
-        if node.op == "QUANTIZE" or not inputs or not outputs:
-            made.nodes.append(node)
-            continue
-        wide = node.op in OPERATORS and any(made.is_wide(n) for n in (*inputs, *outputs))
-        names = {n: _converted(made, n, wide, int8, converted) for n in inputs if made.is_wide(n) != wide}
-        narrow = [n for n in outputs if wide and not made.is_wide(n)]
-        results = {n: made.tensor(n, "int16", _int16(measured, groups.of[n]), True) for n in narrow}
-        swapped = {**names, **results}
-        made.nodes.append(
-            replace(
-                node,
-                inputs=tuple(swapped.get(n, n) for n in node.inputs),
-                outputs=tuple(swapped.get(n, n) for n in node.outputs),
-            )
-        )
-        made.nodes += [Node(n, "QUANTIZE", (w,), (n,), Attrs()) for n, w in results.items()]
-    graph = replace(groups.graph, nodes=tuple(made.nodes), types=made.types)
-    return Groups(graph, made.of, groups.fixed, frozenset(made.wide)), made.quants
-
-
-def _converted(
-    made: _Rewriting, name: str, wide: bool, int8: Mapping[str, Quant], known: dict[tuple[str, bool], str]
-) -> str:
-    """`name` in int16 or in int8, by a QUANTIZE node that all readers share."""
-    if (name, wide) not in known:
-        quant = int8[made.of[name]]
-        # int8 in steps of 1/128 of its own fits int16 exactly, whatever the zero point
-        quant = Quant.per_tensor(quant.scale / 128, 0) if wide else quant
-        known[name, wide] = made.tensor(name, "int16" if wide else "int8", quant, wide)
-        made.nodes.append(Node(known[name, wide], "QUANTIZE", (name,), (known[name, wide],), Attrs()))
-    return known[name, wide]
-
-
-def _int16(measured: Measured, group: str) -> Quant:
-    """int16 for all that `group` held on the samples, and more."""
-    if group in measured.groups.fixed:
-        return Quant.per_tensor(_FIXED, 0)
-    seen = measured.statistics[group]
-    largest = HEADROOM * max(abs(seen.low), abs(seen.high))
-    return Quant.per_tensor(max(largest / (2**15 - 1), MIN_SCALE), 0)
+def _bordered(measured: Measured, chosen: frozenset[str]) -> tuple[Groups, dict[str, Quant]]:
+    return with_borders(measured.groups, measured.quants, measured.statistics, chosen)

@@ -36,7 +36,7 @@ class Layer:
 @dataclass(frozen=True)
 class Widened:
     """Nodes whose outputs became int16, what the model's outputs gained by that in dB, and by how many bytes the
-    largest of those tensors that share a scale grew."""
+    tensors that live at once grew."""
 
     nodes: tuple[str, ...]
     gain: float
