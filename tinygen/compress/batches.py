@@ -18,7 +18,7 @@ from tinygen.ops import Call, all_ops, call_of
 from tinygen.passes.base import work
 
 #: The work (see `passes.base.work`) of all samples that are used: a few seconds; and the bytes that their tensors take.
-MAX_WORK, MAX_BYTES = 1 << 33, 1 << 28
+MAX_WORK, MAX_BYTES = 1 << 32, 1 << 28
 #: Elements of a node's largest tensor that are computed at a time.
 MAX_ELEMENTS = 1 << 20
 #: Operators that treat the first dimension as a batch.
