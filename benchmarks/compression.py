@@ -37,7 +37,7 @@ CORES = ("cortex-m0", "cortex-m4", "cortex-m55")
 #: What the curves try of each technique.
 CURVES: dict[str, tuple[Any, ...]] = {
     "prune": (0.25, 0.5, 0.75),
-    "low-rank": (0.75, 0.5, 0.25),
+    "low-rank": (0.25, 0.5, 0.75),
     "sparsity": (0.5, 0.75, 0.9, "2:4"),
     "share": (64, 32, 16, 8, 4),
     "bits": (6, 5, 4, 3, 2),

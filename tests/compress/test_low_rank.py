@@ -127,6 +127,8 @@ def test_a_budget_is_spent_where_it_serves_best() -> None:
     assert {n: o.price.bytes for n, o in cheapest(offers, plain, {"a": 1.0, "b": 1.0}, 130).items()} == {"b": 20}
     assert set(cheapest(offers, plain, {"a": 1.0, "b": 1000.0}, 130)) == {"a"}
     assert {n: o.price.bytes for n, o in cheapest(offers, plain, {"a": 1.0, "b": 1.0}, 1).items()} == {"a": 20, "b": 20}
+    assert {n: o.price.bytes for n, o in cheapest(offers, plain, {"a": 1.0, "b": 1.0}, 165).items()} == {"b": 60}
+    assert cheapest(offers, plain, {"a": 1.0, "b": 1.0}, 200) == {}
 
 
 def test_the_frontier_has_no_offer_that_another_beats() -> None:

@@ -72,7 +72,8 @@ def cheapest(
     """For each layer an offer or none, so that together they fit `budget` bytes and lose least.
 
     `plain` are the layers' prices as they are, `worth` what losing all of a layer's variance costs. Each layer takes
-    what is best for it at one and the same price for a byte (Lagrange); where that is not enough, all the smallest.
+    what is best for it at one and the same price for a byte (Lagrange), and what is left of the budget goes where it
+    serves best. Where the budget is too small, all layers take the smallest.
     """
     low, high, chosen = 0.0, 1.0, dict[str, Offer]()
     for _ in range(ROUNDS):
@@ -83,7 +84,34 @@ def cheapest(
             high, chosen = middle, found
         else:
             low, high = middle, high if chosen else 4 * high
-    return chosen or {name: some[0] for name, some in offers.items()}
+    chosen = chosen or {name: some[0] for name, some in offers.items()}
+    return _improved(chosen, offers, plain, worth, budget)
+
+
+def _improved(
+    chosen: Mapping[str, Offer],
+    offers: Mapping[str, Sequence[Offer]],
+    plain: Mapping[str, Price],
+    worth: Mapping[str, float],
+    budget: float,
+) -> dict[str, Offer]:
+    """`chosen` with larger offers, or layers as they are, where what is left of `budget` pays for them."""
+    made = dict(chosen)
+    while True:
+        left = budget - sum(made[n].price.bytes if n in made else plain[n].bytes for n in offers)
+        gains: list[tuple[float, str, Offer | None]] = []
+        for name, old in made.items():
+            more = [o for o in offers[name] if 0 < o.price.bytes - old.price.bytes <= left]
+            gains += [(worth[name] * (old.form.error - o.form.error), name, o) for o in more]
+            if plain[name].bytes - old.price.bytes <= left:
+                gains.append((worth[name] * (old.form.error + ROUNDING), name, None))
+        if not gains:
+            return made
+        _, name, offer = max(gains, key=lambda gain: gain[0])
+        if offer is None:
+            del made[name]
+        else:
+            made[name] = offer
 
 
 def _at(
