@@ -144,7 +144,7 @@ def with_zero_weights(graph: Graph, groups: Groups, removed: Array) -> Graph:
     return graph.with_nodes(nodes, types=types, constants=constants)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.integers(0, 10**6))
 def test_what_is_left_computes_what_it_did(seed: int) -> None:
     graph = load(network(seed))

@@ -23,7 +23,7 @@ Q = ("int8", 0.1, -5)
 CONV = {"dilationHFactor": 1, "dilationWFactor": 1, "padding": 0}
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6))
 def test_no_value_leaves_its_bounds(seed: int) -> None:
     graph = load(network(seed))

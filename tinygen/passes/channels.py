@@ -36,6 +36,9 @@ _MOVES = frozenset(
 #: Operators all of whose inputs are data; of others it is the first.
 _ALL_DATA = _ELEMENTWISE | {"CONCATENATION"}
 
+#: Nodes with more elements are not looked at element by element.
+MAX_ELEMENTS = 1 << 22
+
 #: Channel `mine` of one tensor goes with channel `others` of another, index by index.
 Tie = tuple[str, Array, str, Array]
 #: Channels of a tensor (None: all of them) that have to stay, and why.
@@ -63,6 +66,11 @@ class Groups:
 def channels_of(tensor: TensorType) -> int:
     """The size of the last axis; 1 for a tensor without dimensions."""
     return tensor.shape[-1] if tensor.shape else 1
+
+
+def elements(call: Call[Any]) -> int:
+    """Elements of all inputs and outputs of a node."""
+    return sum(t.elements for t in (*call.inputs, *call.outputs) if t is not None)
 
 
 def data_inputs(node: Node) -> tuple[str, ...]:
@@ -147,8 +155,12 @@ def _passes(call: Call[Any]) -> bool:
 
 
 def _moves(call: Call[Any]) -> bool:
-    """Whether the node only moves elements, as its constants say."""
-    return call.op in _MOVES and (call.op == "CONCATENATION" or constant_parameters(call))
+    """Whether the node only moves elements, as its constants say, and not too many of them to follow each."""
+    return (
+        call.op in _MOVES
+        and elements(call) <= MAX_ELEMENTS
+        and (call.op == "CONCATENATION" or constant_parameters(call))
+    )
 
 
 def _is_grouped(call: Call[Any]) -> bool:

@@ -24,6 +24,9 @@ from tinygen.passes.liveness import Liveness, constants_read
 from tinygen.passes.rewrite import fresh
 from tinygen.passes.surgery import remove_channels
 
+#: Channels of all tensors together that the pass looks at: a few seconds.
+MAX_CHANNELS = 1 << 22
+
 
 @dataclass(frozen=True)
 class DeadChannels:
@@ -36,6 +39,8 @@ class DeadChannels:
     keeps: Keeps = Keeps.BITS
 
     def run(self, graph: Graph) -> Result:
+        if sum(map(channels_of, graph.types.values())) > MAX_CHANNELS:
+            return Result(graph, declined=(f"tensors have more than {MAX_CHANNELS:,} channels: too many to look at",))
         smaller = graph
         while True:
             bounds = bounds_of(smaller)

@@ -20,7 +20,7 @@ from tinygen.ops import all_ops, call_of
 from tinygen.ops.base import Call
 from tinygen.ops.convolution import bias_of, input_of, requantize
 from tinygen.ops.table import table_of
-from tinygen.passes.channels import channels_of
+from tinygen.passes.channels import MAX_ELEMENTS, channels_of, elements
 from tinygen.passes.layers import Layer, layer_of
 
 #: Operators whose every output element never falls when an input element rises: sums with positive weights, extremes,
@@ -76,13 +76,13 @@ def _outputs(graph: Graph, node: Node, known: Mapping[str, Bounds]) -> Sequence[
     call = call_of(graph, node)
     if call.output.dtype is DType.INT8 and all(n in known for n in node.inputs if n and n not in graph.constants):
         layer = layer_of(call)
-        if layer is not None:
+        if layer is not None and layer.kinds * channels_of(call.output) <= MAX_ELEMENTS and layer.complete:
             return [_sums(call, layer, known[node.inputs[0]])]
         table = table_of(call)
         if table is not None:
             (source,) = (n for n in node.inputs if n and n not in graph.constants)
             return [_looked_up(table, known[source], call)]
-        if node.op in _RISING | _CORNERS:
+        if node.op in _RISING | _CORNERS and elements(call) <= MAX_ELEMENTS:
             return _extremes(graph, node, known)
     return [_anything(tensor) for tensor in call.outputs]
 
@@ -96,7 +96,7 @@ def _sums(call: Call[Any], layer: Layer, bounds: Bounds) -> Bounds:
         np.einsum("ftd,fd->tf", positive, least) + np.einsum("ftd,fd->tf", negative, most)
         for least, most in ((low, high), (high, low))
     ]
-    ends = [requantize(call, layer.seen.astype(np.int64) @ sums + bias_of(call)) for sums in taps]
+    ends = [requantize(call, layer.sums(sums) + bias_of(call)) for sums in taps]
     return _reduced(*ends)
 
 

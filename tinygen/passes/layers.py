@@ -12,6 +12,9 @@ from tinygen.ops.base import Call
 from tinygen.ops.convolution import ConvAttrs
 from tinygen.passes.channels import channels_of
 
+#: Positions of a window, times its taps along that axis, that are looked at one by one.
+MAX_PLACES = 1 << 20
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -19,23 +22,38 @@ class Layer:
 
     `weights` are less their zero point, int64 (float64 in a float model) [filters, taps, depth]; `reads` is the input
     channel that each of them multiplies, int64 [filters, depth] (a dense layer has one tap, and reads a channel once
-    for each pixel). `seen` tells for each kind of output position (inside, at an edge, in a corner) which taps lie
-    inside the image, bool [kinds, taps]; the others multiply padding, which is 0.
+    for each pixel). `rows` tells for each kind of output row (at the top, inside, …) which rows of taps lie inside the
+    image, bool [kinds, kernel height], `columns` the same across; all other taps multiply padding, which is 0. Where
+    `complete` is False, there may be more kinds.
     """
 
     weights: Array
     reads: Array
-    seen: Array
+    rows: Array
+    columns: Array
+    complete: bool = True
 
     @property
     def always(self) -> Array:
         """The taps that lie inside the image at every position, bool [taps]."""
-        return np.asarray(self.seen.all(axis=0))
+        return np.asarray(np.outer(self.rows.all(axis=0), self.columns.all(axis=0)).ravel())
 
     @property
     def sometimes(self) -> Array:
         """The taps that lie inside the image at some positions, and outside at others, bool [taps]."""
-        return np.asarray(self.seen.any(axis=0)) & ~self.always
+        return np.outer(self.rows.any(axis=0), self.columns.any(axis=0)).ravel() & ~self.always
+
+    @property
+    def kinds(self) -> int:
+        """How many kinds of position there are."""
+        return len(self.rows) * len(self.columns)
+
+    def sums(self, taps: Array) -> Array:
+        """`taps` [taps, filters] added up for each kind of position, [kinds, filters]."""
+        window = taps.reshape(self.rows.shape[1], self.columns.shape[1], -1)
+        across = np.einsum("xl,klf->xkf", self.columns.astype(taps.dtype), window)
+        both = np.einsum("yk,xkf->yxf", self.rows.astype(taps.dtype), across)
+        return np.asarray(both.reshape(-1, taps.shape[1]))
 
 
 def layer_of(call: Call[Any]) -> Layer | None:
@@ -49,7 +67,9 @@ def layer_of(call: Call[Any]) -> Layer | None:
     filters, height, width, depth = weights.shape
     groups = channels_of(call.input(0)) // depth
     reads = np.arange(filters)[:, None] // (filters // groups) * depth + np.arange(depth)
-    return Layer(_wide(weights).reshape(filters, height * width, depth), reads, _seen(call, height, width))
+    rows, columns = (_inside(call, axis, kernel) for axis, kernel in ((0, height), (1, width)))
+    taps = _wide(weights).reshape(filters, height * width, depth)
+    return Layer(taps, reads, rows[0], columns[0], rows[1] and columns[1])
 
 
 def _dense(call: Call[Any]) -> Layer | None:
@@ -59,23 +79,19 @@ def _dense(call: Call[Any]) -> Layer | None:
     quant = call.input(1).quant
     weights = _wide(call.constant(1)) - (quant.zero_points[0] if quant else 0)
     reads = np.broadcast_to(np.arange(depth) % channels, (units, depth))
-    return Layer(weights[:, None, :], reads, np.ones((1, 1), np.bool_))
+    always = np.ones((1, 1), np.bool_)
+    return Layer(weights[:, None, :], reads, always, always)
 
 
 def _wide(weights: Array) -> Array:
     return weights.astype(np.float64 if weights.dtype.kind == "f" else np.int64)
 
 
-def _seen(call: Call[ConvAttrs], kernel_h: int, kernel_w: int) -> Array:
-    """`Layer.seen`: every combination of a kind of row with a kind of column occurs."""
-    (_, height, width, _), (_, out_h, out_w, _), attrs = call.input(0).shape, call.output.shape, call.attrs
-    rows = _inside(height, out_h, kernel_h, attrs.stride[0], attrs.dilation[0], attrs.padding[0])
-    columns = _inside(width, out_w, kernel_w, attrs.stride[1], attrs.dilation[1], attrs.padding[2])
-    both = rows[:, None, :, None] & columns[None, :, None, :]
-    return both.reshape(-1, kernel_h * kernel_w)
-
-
-def _inside(size: int, count: int, kernel: int, stride: int, dilation: int, before: int) -> Array:
-    """Along one axis of `size` pixels, which taps of the window lie inside, for each kind of its `count` positions."""
-    places = np.arange(count)[:, None] * stride - before + np.arange(kernel) * dilation
-    return np.unique((places >= 0) & (places < size), axis=0)
+def _inside(call: Call[ConvAttrs], axis: int, kernel: int) -> tuple[Array, bool]:
+    """`Layer.rows` (axis 0) or `columns` (1), and whether they are complete; if not, any tap may lie outside."""
+    size, count, attrs = call.input(0).shape[1 + axis], call.output.shape[1 + axis], call.attrs
+    if count * kernel > MAX_PLACES:
+        return np.repeat([[False], [True]], kernel, axis=1), False
+    before = np.arange(count)[:, None] * attrs.stride[axis] - attrs.padding[2 * axis]
+    places = before + np.arange(kernel) * attrs.dilation[axis]
+    return np.unique((places >= 0) & (places < size), axis=0), True
