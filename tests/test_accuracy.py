@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from benchmarks import accuracy
-from benchmarks.accuracy import Findings, Row, sqnr
+from benchmarks.accuracy import sqnr
 from benchmarks.accuracy_data import CASES
 from benchmarks.accuracy_page import page
+from benchmarks.accuracy_rows import Findings, Row, sign_test
 from tests import zoo
 
 ROW = Row(
@@ -77,7 +78,7 @@ def test_chance_decides_for_nobody() -> None:
 
 @pytest.mark.parametrize("first, second, expected", [(0, 0, 1), (5, 5, 1), (0, 5, 2 / 32), (8, 1, 20 / 512)])
 def test_the_sign_test_counts_coins(first: int, second: int, expected: float) -> None:
-    assert accuracy.sign_test(first, second) == pytest.approx(expected)
+    assert sign_test(first, second) == pytest.approx(expected)
 
 
 def test_noise_is_measured_against_the_signal() -> None:

@@ -75,13 +75,20 @@ mixed_option = click.option(
 )
 
 
+def _why(layer: Mapping[str, Any]) -> str:
+    """What may be behind a layer's noise: its weights, or values beyond its range."""
+    weights = [f"weights {layer['weights']:.1f} dB"] if layer["weights"] is not None else []
+    clipped = [f"{layer['clipped']:.1%} clipped"] if layer["clipped"] >= 0.0005 else []
+    return f" ({', '.join((*weights, *clipped))})" if weights or clipped else ""
+
+
 def print_quantization(found: Mapping[str, Any] | None) -> None:
     """Signal-to-noise ratios of the outputs against the float model, and of the layers that lost most."""
     if found is None:
         return
     outputs = ", ".join(f"{name} {ratio:.1f} dB" for name, ratio in found["outputs"].items())
     worst = sorted(found["layers"], key=lambda layer: float(layer["activations"]))[:3]
-    layers = ", ".join(f"{w['op']} '{w['name']}' {w['activations']:.1f} dB" for w in worst)
+    layers = ", ".join(f"{w['op']} '{w['name']}' {w['activations']:.1f} dB{_why(w)}" for w in worst)
     OUT.print(f"int8   signal to noise on the samples: outputs {outputs}; worst layers {layers}")
     for wide in found["wide"]:
         OUT.print(f"int16  {', '.join(wide['nodes'])}: {wide['gain']:+.1f} dB, {wide['bytes']:+,} bytes")
