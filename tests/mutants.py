@@ -168,7 +168,7 @@ MUTANTS = (
         "tinygen/quantize/ranges.py",
         "math.floor(-128 - low / scale + 0.5)",
         "math.floor(-127 - low / scale + 0.5)",
-        "tests/test_quantize.py",
+        "tests/test_quantize.py::test_zero_is_exact_and_the_range_covers_what_was_seen",
     ),
     Mutant(
         "the scale of a bias",
