@@ -9,7 +9,7 @@ from typing import Any
 
 #: On this share of the models tinygen must be at least as good as each of the others.
 SHARE = 0.8
-#: Accuracies of which chance explains the difference at least this often do not decide.
+#: Where chance explains a difference of accuracies at least this often, it tells nothing.
 SIGNIFICANT = 0.05
 PEERS = {"tflite": "TFLite converter", "onnxruntime": "onnxruntime"}
 
@@ -51,13 +51,13 @@ class Row:
         # the scores are shares of some thousand samples: what remains after rounding is no difference
         return self.limit is None or self.lost <= self.limit + 1e-9
 
-    def ahead(self, peer: str) -> bool:
-        """Whether tinygen's score is at least that of `peer`."""
+    def beats(self, peer: str) -> bool:
+        """Whether tinygen is at least as good as `peer`."""
         return self.scores["tinygen"] >= self.scores[peer] - 1e-9
 
-    def beats(self, peer: str) -> bool:
-        """Whether tinygen is at least as good as `peer`: by score, or nearer to float where that tells nothing."""
-        return self.nearer(peer) if self.by_chance(peer) else self.ahead(peer)
+    def soundly(self, peer: str) -> bool:
+        """The same, but by nearness to float where chance explains the difference of the scores."""
+        return self.nearer(peer) if self.by_chance(peer) else self.beats(peer)
 
     def by_chance(self, peer: str) -> bool:
         """Whether accuracies differ by no more than chance explains (`sign_test`): in either's favour."""
@@ -92,10 +92,10 @@ class Findings:
         both = [row for row in self.rows if peer in row.scores]
         return sum(row.beats(peer) for row in both), len(both)
 
-    def ahead(self, peer: str) -> tuple[int, int]:
-        """On how many models tinygen's score is at least that of `peer`, and of how many."""
+    def soundly(self, peer: str) -> tuple[int, int]:
+        """The same by nearness to float where chance explains the difference."""
         both = [row for row in self.rows if peer in row.scores]
-        return sum(row.ahead(peer) for row in both), len(both)
+        return sum(row.soundly(peer) for row in both), len(both)
 
     def nearer(self, peer: str) -> tuple[int, int]:
         """On how many models tinygen's outputs are at least as near to float as those of `peer`, and of how many."""
@@ -111,11 +111,11 @@ class Findings:
         models = [{**vars(row), "ok": row.ok, "best": row.best} for row in self.rows]
         counts = {peer: dict(zip(("won", "of"), self.count(peer), strict=True)) for peer in PEERS}
         nearer = {peer: dict(zip(("won", "of"), self.nearer(peer), strict=True)) for peer in PEERS}
-        ahead = {peer: dict(zip(("won", "of"), self.ahead(peer), strict=True)) for peer in PEERS}
+        sound = {peer: dict(zip(("won", "of"), self.soundly(peer), strict=True)) for peer in PEERS}
         return {
             "ok": self.ok,
             "counts": counts,
-            "ahead": ahead,
+            "sound": sound,
             "nearer": nearer,
             "models": models,
             "refused": self.refused,

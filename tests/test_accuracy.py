@@ -47,7 +47,7 @@ def test_losing_to_a_peer_on_too_many_models_fails(
     assert run(monkeypatch, *[ROW] * 4, worse) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["counts"] == {"tflite": {"won": 0, "of": 0}, "onnxruntime": {"won": 4, "of": 5}}
-    assert told["ahead"] == told["counts"]
+    assert told["sound"] == told["counts"]
     assert told["models"][0]["best"] == ["tinygen", "onnxruntime"] and told["models"][4]["best"] == ["onnxruntime"]
     assert run(monkeypatch, *[ROW] * 3, worse) == 1
 
@@ -73,7 +73,8 @@ def test_chance_decides_for_nobody() -> None:
         ({"tinygen": 90.0, "onnxruntime": 89.0}, (20.0, 4.0), (True, True)),
     ):
         rows = [replace(row, scores=scores, apart={"onnxruntime": apart}) for row in (ROW, far)]
-        assert tuple(row.beats("onnxruntime") for row in rows) == expected
+        assert ROW.beats("onnxruntime") and rows[0].beats("onnxruntime") == (scores["tinygen"] > scores["onnxruntime"])
+        assert tuple(row.soundly("onnxruntime") for row in rows) == expected
 
 
 @pytest.mark.parametrize("first, second, expected", [(0, 0, 1), (5, 5, 1), (0, 5, 2 / 32), (8, 1, 20 / 512)])
