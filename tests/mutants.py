@@ -143,6 +143,20 @@ MUTANTS = (
         "tests/test_passes.py",
     ),
     Mutant(
+        "a constant before padding that is not the zero point",
+        "tinygen/passes/liveness.py",
+        "padded = groups[sometimes & ~varies & (constants != 0)]",
+        "padded = groups[sometimes & varies]",
+        "tests/test_dead_channels.py",
+    ),
+    Mutant(
+        "bounds that forget the borders",
+        "tinygen/passes/layers.py",
+        "return np.unique((places >= 0) & (places < size), axis=0), True",
+        "return np.ones((1, kernel), np.bool_), True",
+        "tests/test_intervals.py",
+    ),
+    Mutant(
         "the zero point of uint8 in a quantized ONNX model",
         "tinygen/frontends/onnx/quantized.py",
         "int(zero.ravel()[0]) - (128 if",
