@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from tests.laws import load
+from tests.tflite_builder import ModelBuilder
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array
 from tinygen.ops.convolution import OPERANDS
@@ -60,3 +62,20 @@ def stored(graph: Graph, form: str, rng: np.random.Generator) -> Graph:
         rows = DRAWS[form](rng, (len(first), first[0].size)).reshape(first.shape)
         constants[name], storage[name] = np.moveaxis(rows, 0, where.channel), form
     return replace(graph, constants=constants, storage=storage)
+
+
+def network() -> Graph:
+    """A layer of each kind that has forms, of odd sizes but for the last."""
+    b, rng, q = ModelBuilder(), np.random.default_rng(0), ("int8", 0.1, -5)
+    shapes = ((1, 7, 5, 3), (1, 7, 5, 9), (1, 4, 3, 9), (1, 4, 3, 6), (1, 8, 6, 3), (1, 10))
+    at = [b.tensor(shape, *q) for shape in shapes]
+    kernels = ((9, 3, 3, 3), (1, 3, 3, 9), (6, 1, 1, 9), (3, 2, 3, 6), (10, 144))
+    w = [b.tensor(shape, "int8", 0.02, 0, rng.integers(-9, 9, shape)) for shape in kernels]
+    one, two = {"strideW": 1, "strideH": 1}, {"strideW": 2, "strideH": 2}
+    undilated = {"dilationWFactor": 1, "dilationHFactor": 1}
+    b.op("CONV_2D", [at[0], w[0]], [at[1]], "Conv2DOptions", **one, **undilated)
+    b.op("DEPTHWISE_CONV_2D", [at[1], w[1]], [at[2]], "DepthwiseConv2DOptions", **two, **undilated)
+    b.op("CONV_2D", [at[2], w[2]], [at[3]], "Conv2DOptions", **one, **undilated)
+    b.op("TRANSPOSE_CONV", [b.constant(shapes[4]), w[3], at[3]], [at[4]], "TransposeConvOptions", **two)
+    b.op("FULLY_CONNECTED", [at[4], w[4], -1], [at[5]], "FullyConnectedOptions")
+    return load(b.finish(at[:1], at[5:]))

@@ -5,19 +5,23 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tinygen
 from tests.differential.corpus import supported
+from tests.forms import DRAWS, network, stored
 from tests.laws import load
 from tests.tflite_builder import ModelBuilder
 from tinygen.api import Build
 from tinygen.emit.render import emit
 from tinygen.errors import UnsupportedError
+from tinygen.ir.graph import Graph
 from tinygen.lower import lower
 from tinygen.passes import LOSSLESS, run_passes
 from tinygen.plan.arena import plan
@@ -43,12 +47,20 @@ class Generated:
     kernels: frozenset[str]
 
 
+def networks() -> Iterator[Graph]:
+    """The corpus, and a network whose weights lie in each of several forms, with different weights."""
+    for name, data in supported():
+        yield run_passes(load(data, f"net{name.removesuffix('.tflite')}"), LOSSLESS)[0]
+    for form in DRAWS:
+        for seed in range(8):
+            yield replace(stored(network(), form, np.random.default_rng(seed)), name=f"{form}{seed}")
+
+
 @cache
 def every_kernel() -> tuple[Generated, ...]:
-    """A few networks of the corpus that use, together, every kernel that the corpus uses."""
+    """A few networks that use, together, every kernel that the corpus and the forms of weights use."""
     chosen: list[Generated] = []
-    for name, data in supported():
-        graph = run_passes(load(data, f"net{name.removesuffix('.tflite')}"), LOSSLESS)[0]
+    for graph in networks():
         program = lower(graph, load_target("host"), ("balanced", "size", "speed")[len(chosen) % 3])
         if not set(program.templates) <= {kernel for made in chosen for kernel in made.kernels}:
             files = emit(program, plan(program), ["test"])

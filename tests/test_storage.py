@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.convolutions import Spatial
-from tests.forms import DRAWS, stored
+from tests.forms import DRAWS, network, stored
 from tests.laws import assert_equal, draw_inputs, load
 from tests.operators import test_conv_2d, test_fully_connected
 from tests.strategies import MANY
@@ -262,20 +262,6 @@ def test_layers_share_a_kernel_and_its_code() -> None:
 # --- Cortex-M -------------------------------------------------------------------------------------------------------
 
 
-def network() -> Graph:
-    """A convolution, a depthwise and a pointwise one, and a dense layer, all of odd sizes."""
-    b, rng, q = ModelBuilder(), np.random.default_rng(0), ("int8", 0.1, -5)
-    x, y, z, p, d = (b.tensor(shape, *q) for shape in ((1, 7, 5, 3), (1, 7, 5, 9), (1, 4, 3, 9), (1, 4, 3, 6), (1, 10)))
-    step = {"strideW": 1, "strideH": 1, "dilationWFactor": 1, "dilationHFactor": 1}
-    weights = [rng.integers(-9, 9, shape) for shape in ((9, 3, 3, 3), (1, 3, 3, 9), (6, 1, 1, 9), (10, 72))]
-    w = [b.tensor(values.shape, "int8", 0.02, 0, values) for values in weights]
-    b.op("CONV_2D", [x, w[0]], [y], "Conv2DOptions", **step)
-    b.op("DEPTHWISE_CONV_2D", [y, w[1]], [z], "DepthwiseConv2DOptions", **{**step, "strideW": 2, "strideH": 2})
-    b.op("CONV_2D", [z, w[2]], [p], "Conv2DOptions", **step)
-    b.op("FULLY_CONNECTED", [p, w[3], -1], [d], "FullyConnectedOptions")
-    return load(b.finish([x], [d]))
-
-
 @pytest.mark.qemu
 @pytest.mark.parametrize("target", ["cortex-m0", "cortex-m4", "cortex-m55"])
 @pytest.mark.parametrize("form", FORMS)
@@ -283,7 +269,7 @@ def test_on_cores(form: str, target: str, tmp_path: Path) -> None:
     """Every form on a core; of these M0 refuses access that is not aligned."""
     graph = stored(network(), form, np.random.default_rng(3))
     built = api.build(graph, target, optimize="size" if target == "cortex-m0" else "balanced")
-    assert [layer["form"] for layer in built.report["layers"]] == [form] * 4
+    assert [layer["form"] for layer in built.report["layers"]] == [form] * 5
     sets = draw_inputs(graph, 0)
     done = run_qemu(read_build(built.write(tmp_path)), sets, load_target(target))
     for values, got in zip(sets, done.outputs, strict=True):
