@@ -18,7 +18,7 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, Quant, Real
 from tinygen.ops import call_of, op_of
 from tinygen.quantize.assign import assign
-from tinygen.quantize.batch import few
+from tinygen.quantize.batch import elements
 from tinygen.quantize.borders import OPERATORS, activations, with_borders
 from tinygen.quantize.calibrate import Statistics
 from tinygen.quantize.choose import large_enough
@@ -29,10 +29,10 @@ from tinygen.quantize.refine import refine
 from tinygen.quantize.report import Widened, closeness, outputs
 from tinygen.reference import run_real
 
-#: Samples that gains are measured on, and that groups are ordered by, at most.
-MOST, ORDERED = 64, 8
-#: The least gain, in dB, for which a group goes to int16; how many in a row may gain less before no more are tried.
-WORTHWHILE, PATIENCE = 0.1, 3
+#: Samples that gains are measured on, at most and at least; between them, as many as have so many elements in all.
+MOST, FEWEST, HELD = 64, 16, 1 << 20
+#: The least gain, in dB, for which a group goes to int16.
+WORTHWHILE = 0.1
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Measured:
     @cached_property
     def compared(self) -> Sequence[Sequence[Array]]:
         """The samples that are compared."""
-        return few(self.groups.graph, self.samples, MOST)
+        return self.samples[: min(MOST, max(FEWEST, HELD // elements(self.groups.graph)))]
 
     @cached_property
     def exact(self) -> Mapping[str, Array]:
@@ -112,7 +112,7 @@ def _named(groups: Groups, names: Sequence[str]) -> list[str]:
 def _harm(measured: Measured, candidates: Sequence[str]) -> dict[str, float]:
     """For each group, the relative squared error at the outputs when it alone is rounded to int8."""
     groups, harm = measured.groups, dict.fromkeys(candidates, 0.0)
-    for sample in measured.compared[:ORDERED]:
+    for sample in measured.compared[:FEWEST]:
         exact = run_real(groups.graph, sample)
         for group in candidates:
             changed = _rounded(groups, group, measured.quants[group], exact)
@@ -134,20 +134,29 @@ def _rounded(groups: Groups, group: str, quant: Quant, exact: Mapping[str, Real]
 
 
 def _greedy(measured: Measured, order: Sequence[str], target: float) -> tuple[list[str], tuple[Widened, ...]]:
-    """Group by group, whatever raises the measured signal-to-noise ratio of the outputs, up to `target` dB in all."""
-    chosen, bought, idle, before = list[str](), list[Widened](), 0, _tried(measured, frozenset())
-    start = before.closeness
-    for group in order:
-        if before.closeness - start >= target or idle >= PATIENCE:
+    """The first groups of `order`, as many (1, 2, 4 …, all) as raise the outputs' ratio by `target` dB, or most, less
+    those that it can do without, the last first; with what each is worth to the rest.
+
+    Not one by one from the start: noise of one group hides that of another where a network comes to a decision.
+    """
+    counts = [1 << i for i in range(len(order).bit_length()) if 1 << i < len(order)] + [len(order)] * bool(order)
+    before = best = _tried(measured, frozenset())
+    goal, chosen = before + target, list[str]()
+    for count in counts if target > 0 else []:
+        trial = _tried(measured, frozenset(order[:count]))
+        if trial > best + WORTHWHILE:
+            best, chosen = trial, list(order[:count])
+        if best >= goal:
             break
-        after = _tried(measured, frozenset((*chosen, group)))
-        if after.closeness - before.closeness < WORTHWHILE:
-            idle += 1
-            continue
-        chosen.append(group)
-        bought.append(_bought(measured.groups, [group], before, after))
-        before, idle = after, 0
-    return chosen, tuple(bought)
+    bought = list[Widened]()
+    for group in reversed(chosen):
+        less = _tried(measured, frozenset(chosen) - {group})
+        if less >= min(goal, best - WORTHWHILE):
+            chosen.remove(group)
+            best = less
+        else:
+            bought.append(_bought(measured.groups, [group], best - less))
+    return chosen, tuple(reversed(bought))
 
 
 def _at_once(measured: Measured, parts: Sequence[Sequence[str]]) -> tuple[list[str], tuple[Widened, ...]]:
@@ -156,47 +165,33 @@ def _at_once(measured: Measured, parts: Sequence[Sequence[str]]) -> tuple[list[s
     for part in parts:
         chosen += part
         after = _tried(measured, frozenset(chosen))
-        bought.append(_bought(measured.groups, part, before, after))
+        bought.append(_bought(measured.groups, part, after - before))
         before = after
     return chosen, tuple(bought)
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """The signal-to-noise ratio of the outputs in dB, and the most bytes that live at once."""
-
-    closeness: float
-    peak: int
-
-
-def _bought(groups: Groups, part: Sequence[str], before: _Trial, after: _Trial) -> Widened:
-    members = [n for group in part for n in groups.members(group) if n not in groups.graph.constants]
-    nodes = [node.name for n in members if (node := groups.graph.producer(n)) is not None]
-    return Widened(tuple(nodes), after.closeness - before.closeness, after.peak - before.peak)
+def _bought(groups: Groups, part: Sequence[str], gain: float) -> Widened:
+    nodes, extra = list[str](), 0
+    for group in part:
+        members = [n for n in groups.members(group) if n not in groups.graph.constants]
+        nodes += [node.name for n in members if (node := groups.graph.producer(n)) is not None]
+        extra += max(groups.graph.types[n].elements for n in members)
+    return Widened(tuple(nodes), gain, extra)
 
 
-def _tried(measured: Measured, chosen: frozenset[str]) -> _Trial:
-    """What comes of `chosen` in int16, with biases fitted if they shall be; hopeless where no kernel computes it."""
+def _tried(measured: Measured, chosen: frozenset[str]) -> float:
+    """The signal-to-noise ratio of the outputs, in dB, with `chosen` in int16, and biases fitted if they shall be.
+
+    0 where an operator cannot be computed so.
+    """
     groups, quants = _bordered(measured, chosen)
     integer, samples = assign(groups, large_enough(groups, quants)), measured.compared
     if any(op_of(node).problems(call_of(integer, node)) for node in integer.nodes):
-        return _Trial(-np.inf, 0)
+        return 0.0
     if measured.fitted:
         fitted = _with_weights(integer, measured.int8)
         integer = refine(groups.graph, fitted, samples, Options(rounding="bias"))
-    return _Trial(closeness(measured.exact, integer, samples) / len(integer.outputs), peak(integer))
-
-
-def peak(graph: Graph) -> int:
-    """The most bytes of tensors that live at once, in the order of the nodes."""
-    last = {name: index for index, node in enumerate(graph.nodes) for name in (*node.inputs, *node.outputs)}
-    last |= dict.fromkeys(graph.outputs, len(graph.nodes))
-    live, most = set(graph.inputs), 0
-    for index, node in enumerate(graph.nodes):
-        live |= set(node.outputs)
-        most = max(most, sum(graph.types[name].bytes for name in live))
-        live = {name for name in live if last.get(name, -1) > index}
-    return most
+    return closeness(measured.exact, integer, samples) / len(integer.outputs)
 
 
 def _with_weights(integer: Graph, int8: Graph) -> Graph:

@@ -35,8 +35,8 @@ class Layer:
 
 @dataclass(frozen=True)
 class Widened:
-    """Nodes whose outputs became int16, what the model's outputs gained by that in dB, and by how many bytes the
-    tensors that live at once grew."""
+    """Nodes whose outputs became int16, what the model's outputs gain by that in dB, with the others that did, and by
+    how many bytes the largest of these tensors grow."""
 
     nodes: tuple[str, ...]
     gain: float
