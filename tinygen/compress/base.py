@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -59,6 +60,15 @@ class Setting:
     def names(self, node: Node) -> bool:
         """Whether one of the patterns matches `node`."""
         return any(fnmatch.fnmatchcase(node.name, pattern) for pattern in self.layers)
+
+    def sharper(self, named: Mapping[str, Any]) -> Setting:
+        """This setting, but with the values `named` for the layers of these names."""
+        exact = {glob.escape(name): value for name, value in named.items()}
+        return Setting(self.value, {**exact, **{p: v for p, v in self.layers.items() if p not in exact}})
+
+    def values(self) -> tuple[Any, ...]:
+        """Every value that some layer may get."""
+        return (self.value, *self.layers.values())
 
 
 class Technique(Protocol):

@@ -1,0 +1,127 @@
+"""What each layer may lose: measured by what changes of its weights do to the outputs of the whole network.
+
+For each layer there are choices, from the dearest to the cheapest. The noise that a choice makes in the layer's own
+outputs is computed for each; how much of it comes out of the network is measured for one of them, on a few samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinygen.batch import batched
+from tinygen.compress.base import Sample
+from tinygen.compress.layerwise import Fitted, Layer, execute, stacked, variants
+from tinygen.ir.graph import Graph, Node
+from tinygen.ir.types import Array
+from tinygen.reference import run_all
+
+#: Samples that outputs are compared on.
+COMPARED = 62
+#: Functions behind the numbers that a network decides by, which hide what noise does to these.
+_DECIDING = frozenset({"SOFTMAX", "LOGISTIC", "LOG_SOFTMAX", "DEQUANTIZE", "RESHAPE", "QUANTIZE"})
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to store a layer's weights: what a weight takes (any unit), and the weights."""
+
+    size: float
+    fitted: Fitted
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """For each choice of a layer, its size, and the noise it makes in the network's output."""
+
+    weights: int
+    sizes: Sequence[float]
+    noises: Sequence[float]
+
+
+def spread(
+    graph: Graph,
+    samples: Sequence[Sample],
+    chosen: Callable[[Node], bool],
+    choices: Callable[[Layer], Sequence[Choice]],
+    average: float,
+) -> dict[str, int]:
+    """Which of its `choices` each layer that is `chosen` takes, by its name, so that a weight takes `average` in all.
+
+    From the dearest for all, what adds least noise to the network's output for what it saves is taken next.
+    """
+    curves = _curves(graph, samples, chosen, choices)
+    taken = dict.fromkeys(curves, 0)
+    limit = average * sum(curve.weights for curve in curves.values())
+    while sum(curve.weights * curve.sizes[taken[name]] for name, curve in curves.items()) > limit + 1e-9:
+        steps = [step for name, curve in curves.items() for step in _steps(name, taken[name], curve)]
+        if not steps:
+            break
+        _, name, index = min(steps)
+        taken[name] = index
+    return taken
+
+
+def _steps(name: str, index: int, curve: _Curve) -> list[tuple[float, str, int]]:
+    """Every cheaper choice with what it adds to the noise for what it saves."""
+    size, noise = curve.sizes[index], curve.noises[index]
+    return [
+        ((curve.noises[i] - noise) / ((size - curve.sizes[i]) * curve.weights), name, i)
+        for i in range(index + 1, len(curve.sizes))
+        if curve.sizes[i] < size
+    ]
+
+
+def _curves(
+    graph: Graph,
+    samples: Sequence[Sample],
+    chosen: Callable[[Node], bool],
+    choices: Callable[[Layer], Sequence[Choice]],
+) -> dict[str, _Curve]:
+    curves = dict[str, _Curve]()
+    original, batches = stacked(graph, samples[:COMPARED])
+    before = [run_all(original, batch) for batch in batches]
+
+    def probe(layer: Layer) -> Fitted:
+        made = choices(layer)
+        noises = [layer.noise(choice.fitted.real) for choice in made]
+        curves[layer.node.name] = _Curve(layer.stored.size, [choice.size for choice in made], noises)
+        return made[len(made) // 2].fitted
+
+    count = len(batches[0][0])
+    for node, variant in variants(graph, samples, chosen, probe):
+        curve = curves[node.name]
+        larger = variant if original is graph else batched(variant, count)
+        assert larger is not None, "what stacks still stacks with other weights"
+        gain = _harm(original, larger, before) / max(curve.noises[len(curve.noises) // 2], 1e-300)
+        curves[node.name] = _Curve(curve.weights, curve.sizes, [noise * gain for noise in curve.noises])
+    return curves
+
+
+def _harm(graph: Graph, variant: Graph, before: Sequence[Mapping[str, Array]]) -> float:
+    """The squared error of what the network decides by, where `variant` stands for `graph`."""
+    name, total = _deciding(graph), 0.0
+    others = {n for n, value in variant.constants.items() if not _same(graph, variant, n, value)}
+    for values in before:
+        now = dict[str, Array]()
+        for new in variant.nodes:
+            if any(n in now or n in others for n in new.inputs):
+                now |= execute(variant, new, {**values, **variant.constants, **now})
+        tensor = graph.types[name]
+        total += float(np.sum((tensor.dequantize(now.get(name, values[name])) - tensor.dequantize(values[name])) ** 2))
+    return total
+
+
+def _same(graph: Graph, variant: Graph, name: str, value: Array) -> bool:
+    known = graph.types.get(name) == variant.types[name]
+    return known and np.array_equal(value, graph.constants[name])
+
+
+def _deciding(graph: Graph) -> str:
+    """The first output, or where it is a function such as SOFTMAX, what that is a function of."""
+    name = graph.outputs[0]
+    while (node := graph.producer(name)) is not None and node.op in _DECIDING and node.inputs[0] not in graph.constants:
+        name = node.inputs[0]
+    return name
