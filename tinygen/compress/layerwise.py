@@ -25,7 +25,7 @@ from tinygen.ops.convolution import OPERANDS, real_bias
 from tinygen.passes.base import Result, label, macs
 from tinygen.passes.rewrite import fresh
 from tinygen.quantize.assign import bias_quant, steps
-from tinygen.quantize.refine import columns, is_layer, rows
+from tinygen.quantize.layers import columns, is_layer, rows, uncolumned
 from tinygen.quantize.report import decibels
 from tinygen.reference import run
 
@@ -168,12 +168,10 @@ class _Walk:
     def _rows(self, node: Node) -> Iterator[tuple[Array, Array | None]]:
         """What the weights of `node` multiply, in real numbers: some pixels of every batch, always the same ones."""
         call, name = call_of(self.original, node), node.inputs[OPERANDS[node.op].input]
-        tensor, rng = self.original.types[name], np.random.default_rng(0)
-        most = max(PIXELS // len(self.exact), 4)
+        tensor, most = self.original.types[name], max(PIXELS // len(self.exact), 4)
         for exact, now in zip(self.exact, self.now, strict=True):
-            before = rows(call, tensor.dequantize(exact[name]))
-            some = rng.permutation(len(before))[:most] if len(before) > most else slice(None)
-            yield before[some], rows(call, tensor.dequantize(now[name]))[some] if name in now else None
+            other = rows(call, tensor.dequantize(now[name]), most) if name in now else None
+            yield rows(call, tensor.dequantize(exact[name]), most), other
 
 
 def stacked(graph: Graph, samples: Sequence[Sample]) -> tuple[Graph, list[list[Array]]]:
@@ -275,11 +273,6 @@ def _quant(scales: Real, axis: int) -> Quant:
     if len(set(scales.tolist())) == 1:
         return Quant.per_tensor(float(scales[0]), 0)
     return Quant(tuple(scales.tolist()), (0,) * len(scales), axis)
-
-
-def uncolumned(op: str, values: Array, shape: tuple[int, ...]) -> Array:
-    """[groups, filters, depth] as weights of `op` with this shape: what `quantize.refine.columns` undoes."""
-    return (values.transpose(2, 0, 1) if op == "DEPTHWISE_CONV_2D" else values).reshape(shape)
 
 
 def _check(graph: Graph, node: Node) -> None:
