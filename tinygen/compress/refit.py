@@ -23,18 +23,26 @@ class RefusedError(ValueError):
 
 
 def refitted(walk: Walk, node: Node, before: Node) -> Node:
-    """Layer `node` with weights and a bias that do now what those of `before` did in the original."""
+    """Layer `node` with weights and a bias that do now what those of `before` did in the original.
+
+    Very deep layers keep their weights, and get another bias only.
+    """
     call, where = walk.call(node), OPERANDS[node.op]
     tensor, stored = call.input(where.weights), call.constant(where.weights)
-    if stored.size // stored.shape[where.channel] > MAX_DEPTH:
-        return node
-    seen = walk.moments(node, before)
-    groups = seen.all.x.shape[0]
-    weights = fit(seen, columns(node.op, tensor.dequantize(stored), groups))
     try:
+        if stored.size // stored.shape[where.channel] > MAX_DEPTH:
+            return _changed(walk, node, stored, tensor.q, _means(walk, node, before))
+        seen = walk.moments(node, before)
+        weights = fit(seen, columns(node.op, tensor.dequantize(stored), len(seen.all.x)))
         return with_weights(walk, node, weights, seen.all)
     except RefusedError:
         return node
+
+
+def _means(walk: Walk, node: Node, before: Node) -> Sums:
+    """Sums without products, which would be too large: enough for a bias."""
+    parts = [Sums(len(x), x.sum(axis=0), y.sum(axis=0), *[np.zeros(0)] * 3) for _, x, y in walk.rows(node, before)]
+    return sum(parts[1:], start=parts[0])
 
 
 def with_weights(walk: Walk, node: Node, weights: Real, sums: Sums, bias: bool = True) -> Node:

@@ -5,7 +5,7 @@ Whoever changes a layer sees what reaches it in the network as changed so far, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,16 +65,22 @@ class Walk:
 
     def moments(self, node: Node, before: Node) -> Halves:
         """What the weights of `node` multiply now, and what `before` gave in the original ahead of its activation."""
+        seen = Halves()
+        for half, inputs, targets in self.rows(node, before):
+            seen.add(half, inputs, targets)
+        return seen
+
+    def rows(self, node: Node, before: Node) -> Iterator[tuple[int, Real, Real]]:
+        """The same in pieces: the half of the samples, [rows, groups, depth] and [rows, groups, filters]."""
         call, old = self.call(node), call_of(self.original, before)
         now, then = self.now[node.inputs[0]], self.truth[before.inputs[0]]
         pixels = call.output.elements // call.output.shape[-1]
-        step, seen = max(1, pixels * len(now) // MAX_ROWS), Halves()
-        size = max(1, MAX_HELD // (pixels * max(c.input(1).elements // c.input(1).shape[0] for c in (call, old))))
-        for half, picked in enumerate(seen.halves(len(now))):
+        depth = max(c.input(1).elements // c.input(1).shape[0] for c in (call, old))
+        step, size = max(1, pixels * len(now) // MAX_ROWS), max(1, MAX_HELD // (pixels * depth))
+        for half, picked in enumerate(Halves.halves(len(now))):
             for some in np.split(picked, range(size, len(picked), size)):
                 inputs, targets = _inputs(call, now[some])[::step], self._targets(old, before, then[some])[::step]
-                seen.add(half, inputs, targets.reshape(len(inputs), inputs.shape[1], -1))
-        return seen
+                yield half, inputs, targets.reshape(len(inputs), inputs.shape[1], -1)
 
     def inputs(self, node: Node, limit: int) -> Real:
         """About `limit` of the rows that the weights of `node` multiply now: [rows, groups, depth]."""
