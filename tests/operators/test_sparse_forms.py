@@ -59,7 +59,7 @@ def convolution(s: Spatial, weights: Array, seed: int, source: Any, scales: list
     return load(b.finish([x], [y]))
 
 
-def product(rows: int, weights: Array, source: Any, scales: list[float], target: Any, zero: int = 0) -> Graph:
+def matrix(rows: int, weights: Array, source: Any, scales: list[float], target: Any, zero: int = 0) -> Graph:
     b, (units, depth) = ModelBuilder(), weights.shape
     x, w = b.tensor((rows, depth), "int8", *source), b.tensor(weights.shape, "int8", scales, zero, weights)
     y = b.tensor((rows, units), "int8", *target)
@@ -73,7 +73,7 @@ def asking(graph: Graph, form: str) -> Graph:
 
 
 def dense(weights: Array, zero: int = 0, rows: int = 1) -> Graph:
-    return product(rows, weights, (0.05, 3), [0.01], (0.5, -7), zero)
+    return matrix(rows, weights, (0.05, 3), [0.01], (0.5, -7), zero)
 
 
 def refused(name: str, weights: Array) -> bool:
@@ -99,7 +99,7 @@ def graphs(draw: st.DrawFn, form: str) -> Graph:
     target = draw(output_quant(source[0], scales, max(2, int(np.count_nonzero(weights) / filters))))
     if weights.ndim == 4:
         return asking(convolution(s, weights, seed, source, scales, target), form)
-    return asking(product(draw(st.integers(1, 4)), weights, source, scales, target), form)
+    return asking(matrix(draw(st.integers(1, 4)), weights, source, scales, target), form)
 
 
 def chosen(graph: Graph, optimize: Optimize = "balanced") -> str:
@@ -119,6 +119,31 @@ def test_laws(form: str, data: st.DataObject, seed: int) -> None:
     for graph, inputs, answers in zip(tried, sets, run_c(tried, sets), strict=True):
         for values, got in zip(inputs, answers, strict=True):
             assert_equal(f"C of {graph.nodes[0].op} as {form} against reference", got, run(graph, values))
+
+
+WINDOWS = (
+    Spatial((1, 3, 4, 4), (3, 3)),
+    Spatial((2, 5, 4, 4), (2, 3), stride=(2, 1)),
+    Spatial((1, 5, 5, 4), (3, 2), dilation=(1, 2)),
+    Spatial((1, 2, 1, 4), (4, 5), stride=(1, 2)),
+    Spatial((1, 5, 3, 4), (1, 1), stride=(2, 2)),
+    Spatial((2, 3, 5, 4), (2, 2), same=False),
+)
+
+
+def test_windows() -> None:
+    """Padding on every side, strides, dilations, windows larger than the image; with and without few values."""
+    tried = []
+    for number in range(12):
+        form, s = NAMES[number % len(NAMES)], WINDOWS[number % len(WINDOWS)]
+        weights = sparse(form, (3, *s.kernel, s.channels), number, 0.5, (127, 3)[number // 2 % 2])
+        scale = 0.01 * np.sqrt(weights[0].size)
+        tried.append(asking(convolution(s, weights, number, (0.02, 9), [0.01] * 3, (scale, -3)), form))
+    sets = [draw_inputs(graph, 0) for graph in tried]
+    for graph, inputs, answers in zip(tried, sets, run_c(tried, sets), strict=True):
+        assert chosen(graph) in graph.storage.values()
+        for values, got in zip(inputs, answers, strict=True):
+            assert_equal(f"C of CONV_2D as {chosen(graph)}", got, run(graph, values))
 
 
 @FEW
