@@ -289,6 +289,27 @@ MUTANTS = (
         "",
         "tests/operators/test_sparse_forms.py::test_refusals",
     ),
+    Mutant(
+        "the codebook of the next channels",
+        "templates/kernels/common/codebook.c.j2",
+        "reader->table += k->levels;",
+        "reader->table += 0;",
+        "tests/operators/test_forms.py::test_laws[codebook]",
+    ),
+    Mutant(
+        "a run of Huffman-coded weights that goes on in the next channel",
+        "templates/kernels/common/entropy.c.j2",
+        "    *reader = at;",
+        "    at.run = 0;\n    *reader = at;",
+        "tests/operators/test_forms.py::test_laws[entropy]",
+    ),
+    Mutant(
+        "forms of weights whose code is larger than what they save",
+        "tinygen/selection.py",
+        " + sum(code.values())",
+        "",
+        "tests/test_storage.py::test_a_form_is_chosen_where_it_pays",
+    ),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from tinygen import api
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array
 from tinygen.kernels import codebook, entropy, huffman, indices, packed
+from tinygen.kernels.base import FORMS as ALL_FORMS
 from tinygen.kernels.base import PLAIN
 from tinygen.reference import run
 from tinygen.selection import Optimize, select
@@ -217,7 +219,9 @@ def test_a_form_is_chosen_where_it_pays() -> None:
     assert chosen(dense(drawn(ODD))) == "codebook"
     assert chosen(dense(drawn(list(range(-8, 8))) * rng.integers(1, 15, (64, 1)))) == "packed"
     assert chosen(dense(rng.integers(-128, 128, (64, 64)))) == PLAIN, "there is no structure"
-    assert chosen(dense(drawn(ODD, (8, 64)))) == PLAIN, "the code is larger than what it saves"
+    small = dense(drawn(ODD[:4], (3, 100)))
+    assert chosen(small) == chosen(small, "size") == PLAIN, "the code is larger than what it saves"
+    assert chosen(dense(drawn(ODD[:4], (6, 100)))) == "codebook"
 
 
 def test_entropy_is_chosen_only_for_size_or_where_it_is_asked_for() -> None:
@@ -257,6 +261,11 @@ def test_layers_share_a_kernel_and_its_code() -> None:
     assert forms == ["codebook"] * 3
     alone = dense(drawn(list(range(-8, 8)), (8, 64)))
     assert chosen(alone) == PLAIN
+
+
+def test_the_schema_of_the_report_names_every_form() -> None:
+    schema = json.loads(Path(__file__).with_name("report.schema.json").read_text(encoding="utf-8"))
+    assert set(schema["properties"]["layers"]["items"]["properties"]["form"]["enum"]) == set(ALL_FORMS)
 
 
 # --- Cortex-M -------------------------------------------------------------------------------------------------------
