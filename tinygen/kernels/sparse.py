@@ -30,6 +30,8 @@ CODE_BITS = 6
 TILE, TILE_WITH_CODES = 2, 4
 #: The longest row whose stored weights a uint16 counts.
 LONGEST = 2**16 - 8
+#: Bytes of code for each call, beyond a call of the plain kernel: of a matrix product, and where windows are gathered.
+PER_CALL = 150, 300
 #: Instructions for each index that is unpacked, on a Cortex-M4.
 UNPACKING = 9.0
 
@@ -39,8 +41,8 @@ class Form:
     """One form: how it packs rows, which share of them it stores, up to which share it is smaller than plain weights.
 
     `costs`: instructions for each weight and for each weight that is stored, on a Cortex-M4 under QEMU, where pixels
-    are computed one at a time, and where two are. `code`: bytes of code on a Cortex-M4, for matrix products, and where
-    windows are gathered.
+    are computed one at a time, and where two are. `code`: bytes of code besides those of its calls, on a Cortex-M4,
+    for matrix products, and where windows are gathered.
     """
 
     name: str
@@ -51,12 +53,12 @@ class Form:
     code: tuple[int, int]
 
 
-BITMAP = Form("bitmap", layouts.bitmap, layouts.density, 0.85, ((2.5, 3.0), (1.5, 2.5)), (400, 950))
+BITMAP = Form("bitmap", layouts.bitmap, layouts.density, 0.85, ((2.5, 3.0), (1.5, 2.5)), (250, 650))
 FORMS = (
     BITMAP,
-    Form("gaps", layouts.gaps, layouts.density, 0.65, ((0.3, 6.5), (0.4, 4.3)), (250, 800)),
-    Form("n_of_m", layouts.n_of_m, layouts.share_of_groups, 0.5, ((0.2, 5.2), (0.3, 4.4)), (350, 900)),
-    Form("blocks", layouts.blocks, layouts.density_of_blocks, 0.85, ((0.2, 3.8), (0.4, 3.1)), (450, 1000)),
+    Form("gaps", layouts.gaps, layouts.density, 0.65, ((0.3, 6.5), (0.4, 4.3)), (100, 500)),
+    Form("n_of_m", layouts.n_of_m, layouts.share_of_groups, 0.5, ((0.2, 5.2), (0.3, 4.4)), (200, 600)),
+    Form("blocks", layouts.blocks, layouts.density_of_blocks, 0.85, ((0.2, 3.8), (0.4, 3.1)), (300, 700)),
 )
 
 
@@ -126,6 +128,7 @@ KERNELS = tuple(
         speed=partial(speed, form, coded),
         form=form.name,
         code=form.code[gathered],
+        per_call=PER_CALL[gathered],
     )
     for form in FORMS
     for coded in (False, True)
