@@ -123,6 +123,18 @@ def test_binary(op: str) -> None:
     laws()
 
 
+@pytest.mark.parametrize("op", ["MAXIMUM", "MINIMUM"])
+def test_extrema(op: str) -> None:
+    files = []
+    for first, second in (((3, 40), (3, 40)), ((4, 1, 5), (4, 6, 1))):
+        b = ModelBuilder()
+        shape = tuple(int(n) for n in np.broadcast_shapes(first, second))
+        x, y, z = (b.tensor(s, "int16", 1e-3) for s in (first, second, shape))
+        b.op(op, [x, y], [z], "MaximumMinimumOptions")
+        files.append(b.finish([x, y], [z]))
+    check_laws(files)
+
+
 @st.composite
 def pools(draw: st.DrawFn, op: str) -> bytes:
     s, scale = draw(spatials()), draw(STEPS)

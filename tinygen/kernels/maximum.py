@@ -17,12 +17,14 @@ def launch(call: Call[Attrs]) -> Sequence[Launch]:
 KERNELS = tuple(
     Kernel(
         op=(op,),
-        template=f"{op.lower()}/portable",
-        function=op.lower(),
+        template=f"{op.lower()}/{'wide' if wide else 'portable'}",
+        function=f"{op.lower()}{'_wide' if wide else ''}",
         launch=launch,
         accepts=fits,
         in_place=same_shape_in_place,
+        wide=wide,
         speed=8.0,
     )
     for op in ("MAXIMUM", "MINIMUM")
+    for wide in (False, True)
 )

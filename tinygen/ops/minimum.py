@@ -9,7 +9,7 @@ import numpy as np
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, Real
 from tinygen.ops.base import SAME, Call, Op, given
-from tinygen.ops.binary import exact, infer, int8_or_plain_int32, one_quant, pointwise, two_inputs
+from tinygen.ops.binary import exact, infer, integers_or_plain_int32, one_quant, pointwise, two_inputs
 from tinygen.ops.shapes import broadcastable
 
 
@@ -27,7 +27,7 @@ OP = Op(
     infer=infer,
     real=real,
     reference=reference,
-    constraints=(two_inputs, int8_or_plain_int32, one_quant, broadcastable),
+    constraints=(two_inputs, integers_or_plain_int32, one_quant, broadcastable),
     quantize=SAME,
     bound=exact,
     pointwise=pointwise,

@@ -17,7 +17,19 @@ OPERATORS = frozenset(
     {
         *("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "ADD", "SUB", "MUL", "MEAN"),
         *("AVERAGE_POOL_2D", "MAX_POOL_2D", "RELU", "LOGISTIC", "TANH", "SOFTMAX", "CONCATENATION", "PACK", "UNPACK"),
-        *("SPLIT", "SPLIT_V", "SLICE", "STRIDED_SLICE", "PAD", "TRANSPOSE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS"),
+        *(
+            "MAXIMUM",
+            "MINIMUM",
+            "SPLIT",
+            "SPLIT_V",
+            "SLICE",
+            "STRIDED_SLICE",
+            "PAD",
+            "TRANSPOSE",
+            "RESHAPE",
+            "SQUEEZE",
+            "EXPAND_DIMS",
+        ),
     }
 )
 #: Operators whose int16 output has scale 1/32768.
