@@ -13,7 +13,7 @@
 
 #if defined(__GNUC__)
 #define DENSE_INLINE inline __attribute__((always_inline, unused)) /* unused: helpers come in groups */
-#define DENSE_NOINLINE __attribute__((noinline))
+#define DENSE_NOINLINE __attribute__((noinline, unused))
 #else
 #define DENSE_INLINE inline
 #define DENSE_NOINLINE

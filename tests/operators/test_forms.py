@@ -92,3 +92,23 @@ def test_products_while_looking_up(sizes: list[tuple[int, int]], data: st.DataOb
     for graph, inputs, answers in zip(graphs, sets, run_c(graphs, sets), strict=True):
         for values, got in zip(inputs, answers, strict=True):
             assert_equal("C of FULLY_CONNECTED, looked up", got, run(graph, values))
+
+
+@FEW
+@given(st.lists(st.tuples(st.integers(60, 120), st.integers(9, 12)), min_size=8, max_size=8), st.data())
+def test_products_while_decoding(sizes: list[tuple[int, int]], data: st.DataObject) -> None:
+    """Dense layers of few rows with runs of zeros in Huffman codes, which go on from one unit to the next."""
+    rng, graphs = np.random.default_rng(data.draw(st.integers(0, 2**32))), []
+    for index, (depth, units) in enumerate(sizes):
+        file = test_fully_connected.simple((1 + index // 6, depth), (units, depth), data.draw(st.floats(0.01, 0.1)))
+        graph = load(file)
+        name = graph.nodes[0].inputs[1]
+        values = rng.choice([-128, -3, 5, 127], (units, depth))
+        weights = np.where(rng.random(values.shape) < (0.8, 0.9, 0.98, 1.0)[index % 4], 0, values)
+        graphs.append(replace(graph, constants={name: weights.astype(np.int8)}, storage={name: "entropy"}))
+    kernels = {step.kernel for graph in graphs for step in lower(graph, HOST).steps}
+    assert kernels == {"fully_connected/entropy_dot"}
+    sets = [draw_inputs(graph, 0) for graph in graphs]
+    for graph, inputs, answers in zip(graphs, sets, run_c(graphs, sets), strict=True):
+        for values, got in zip(inputs, answers, strict=True):
+            assert_equal("C of FULLY_CONNECTED, decoded", got, run(graph, values))

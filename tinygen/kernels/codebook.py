@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygen.ir.types import Array
 from tinygen.kernels import indices
-from tinygen.kernels.indexed import indexed
+from tinygen.kernels.decoding import indexed
 from tinygen.kernels.stored import Fields, Form, unpacked
 
 #: The most values in one table: beyond, an index takes 7 bits.

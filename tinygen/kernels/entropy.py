@@ -7,16 +7,21 @@ weights: Han et al., "Deep Compression" (2016), section 4.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from tinygen.ir.types import Array
 from tinygen.kernels import huffman
+from tinygen.kernels.decoding import decoding
 from tinygen.kernels.huffman import Code
-from tinygen.kernels.stored import Fields, Form, unpacked
+from tinygen.kernels.stored import Fields, Form, rows_of, unpacked
+from tinygen.ops.base import Call
 
 #: Lengths of the longest run that are tried; 0 stands for no runs.
 LONGEST = (0, 1, 3, 7, 15, 31, 63, 127)
+#: What the decoder spends on each bit, roughly, where it multiplies as it decodes.
+INSTRUCTIONS_PER_BIT = 12.0
 #: Bytes behind the last word, which the decoder may read.
 TAIL = 2
 
@@ -128,9 +133,29 @@ def _interleaved(at_value: Array, of_runs: Array, of_values: Array) -> Array:
 FORM = Form(
     name="entropy",
     pack=pack,
-    code={"conv_2d": 340, "fully_connected": 310, "depthwise_conv_2d": 300, "transpose_conv": 360},
+    code={
+        "conv_2d": 340,
+        "fully_connected": 310,
+        "fully_connected_dot": 220,
+        "depthwise_conv_2d": 300,
+        "transpose_conv": 360,
+    },
     per_call=60,
     unpacking=30.0,
     asked=True,
 )
-KERNELS = unpacked(FORM)
+
+
+def sparse(stored: Fields, depth: int) -> bool:
+    """Whether there are runs of zeros, which a product passes over."""
+    return stored["common"] == 0 and int(stored["longest"]) > 0
+
+
+def speed(call: Call[Any]) -> float:
+    """Instructions for each weight, by the bits that it takes."""
+    stored = FORM.of(call)
+    assert stored is not None, "only what is accepted is asked for its speed"
+    return 8.0 * np.size(stored["bytes"]) * INSTRUCTIONS_PER_BIT / rows_of(call).size
+
+
+KERNELS = (*unpacked(FORM), *decoding(FORM, sparse, "common/entropy_dot", speed))

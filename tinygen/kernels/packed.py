@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygen.ir.types import Array
 from tinygen.kernels import indices
-from tinygen.kernels.indexed import indexed
+from tinygen.kernels.decoding import indexed
 from tinygen.kernels.stored import Fields, Form, unpacked
 
 #: The most steps of a grid, which is as many as the C decoder has room for.
