@@ -104,7 +104,7 @@ class Findings:
 
     @property
     def ok(self) -> bool:
-        counts = [self.count(peer) for peer in PEERS]
+        counts = [self.soundly(peer) for peer in PEERS]
         return all(row.ok for row in self.rows) and all(won >= SHARE * of for won, of in counts)
 
     def as_dict(self) -> dict[str, Any]:
