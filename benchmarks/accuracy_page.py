@@ -17,10 +17,10 @@ order; large models without labels in one), and all figures are means over the s
 in the same split.
 
 The exit code is 1 if a labelled model loses more than {limit} points of accuracy ({mnist} on MNIST) on any split, or if
-tinygen is at least as good as one of the other quantizers on less than {share} of the models. Where accuracies differ by
-more than chance explains (an exact sign test on the samples that one of the two models alone gets right, at
-{significant:.0%}), the higher one is better; elsewhere, and without labels, the int8 model that is nearer to float is, by
-signal to noise, whoever is ahead in accuracy. What the page counts beside that: by accuracy alone, however small the
+tinygen is at least as good as one of the other quantizers on less than {share} of the models. Where accuracies differ
+by more than chance explains (an exact sign test on the samples that one of the two models alone gets right, at
+{significant:.0%}), the higher one is better; elsewhere, and without labels, the int8 model that is nearer to float is,
+by signal to noise, whoever is ahead in accuracy. Beside that the page counts by accuracy alone, however small the
 difference, and by nearness to float alone.
 
 `python -m benchmarks.accuracy --models WORD` measures models with WORD in their names, `--json` gives the same as data.
@@ -92,7 +92,7 @@ def _lines(found: Findings) -> Iterator[str]:
             yield f"- tinygen is better than or equal to the {name} on {won} of {of} models ({won / of:.0%})."
         won, of = found.count(peer)
         if of:
-            yield f"  By accuracy alone where there are labels, be it one image in thousands, on {won} ({won / of:.0%})."
+            yield f"  By accuracy alone where there are labels, be it by one image, on {won} ({won / of:.0%})."
         won, of = found.nearer(peer)
         if of:
             yield f"  Its outputs are nearer to float (signal to noise, labels or not) on {won} of {of}."
