@@ -9,13 +9,13 @@ Networks, 2016; binary ones: M. Rastegari et al., XNOR-Net, 2016.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from tinygen.compress.base import Evidence, Setting, Stage
 from tinygen.compress.layerwise import Declined, Fitted, Layer, rewrite
-from tinygen.compress.mixture import Choice, spread
+from tinygen.compress.mixture import Choice, average, mixed
 from tinygen.compress.solve import Allowed, descend, fit_scales, on_support, sweep
 from tinygen.errors import UsageError
 from tinygen.ir.graph import Graph
@@ -45,30 +45,15 @@ class Bits:
     def __post_init__(self) -> None:
         for value in self.bits.values():
             known = value is None or value == TERNARY or (type(value) is int and 1 <= value <= 8)
-            if not known and not 2 <= _average(value) <= 8:
+            if not known and not 2 <= average(value) <= 8:
                 raise UsageError(f"{value!r} is not 1 to 8, 'ternary', or 'auto:N' with N from 2 to 8")
 
     def run(self, graph: Graph, evidence: Evidence) -> Result:
         """See `Technique`."""
-        fixed = self._mixed(graph, evidence)
+        fixed = mixed(graph, evidence.samples, self.bits, _choices, MIXED)
         return rewrite(
             graph, evidence.samples, lambda node: fixed.of(node) is not None, lambda layer: _fit(layer, fixed)
         )
-
-    def _mixed(self, graph: Graph, evidence: Evidence) -> Setting:
-        """The setting with numbers for the layers that get ``auto``."""
-        chosen: dict[str, int] = {}
-        for asked in dict.fromkeys(value for value in self.bits.values() if _average(value)):
-            mix = lambda node, asked=asked: self.bits.of(node) == asked  # noqa: E731  # what is chosen, in one line
-            chosen |= spread(graph, evidence.samples, mix, _choices, _average(asked))
-        exact = {name: MIXED[index] for name, index in chosen.items()}
-        return self.bits.sharper(exact)
-
-
-def _average(value: Any) -> float:
-    """N of ``auto:N``; 0 if it is none."""
-    text = str(value).removeprefix("auto:")
-    return float(text) if str(value).startswith("auto:") and text.replace(".", "", 1).isdigit() else 0.0
 
 
 def _choices(layer: Layer) -> list[Choice]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from tinygen.batch import batched
-from tinygen.compress.base import Sample
+from tinygen.compress.base import Sample, Setting
 from tinygen.compress.layerwise import Fitted, Layer, execute, stacked, variants
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array
@@ -41,21 +42,42 @@ class _Curve:
     noises: Sequence[float]
 
 
+def average(value: Any) -> float:
+    """N of the setting ``auto:N``; 0 if it is none."""
+    text = str(value).removeprefix("auto:")
+    return float(text) if str(value).startswith("auto:") and text.replace(".", "", 1).isdigit() else 0.0
+
+
+def mixed(
+    graph: Graph,
+    samples: Sequence[Sample],
+    setting: Setting,
+    choices: Callable[[Layer], Sequence[Choice]],
+    values: Sequence[int],
+) -> Setting:
+    """`setting` with the one of `values`, which the `choices` stand for, for each layer that gets ``auto``."""
+    taken: dict[str, int] = {}
+    for asked in dict.fromkeys(value for value in setting.values() if average(value)):
+        chosen = lambda node, asked=asked: setting.of(node) == asked  # noqa: E731  # what is asked for, in one line
+        taken |= spread(graph, samples, chosen, choices, average(asked))
+    return setting.sharper({name: values[index] for name, index in taken.items()})
+
+
 def spread(
     graph: Graph,
     samples: Sequence[Sample],
     chosen: Callable[[Node], bool],
     choices: Callable[[Layer], Sequence[Choice]],
-    average: float,
+    limit: float,
 ) -> dict[str, int]:
-    """Which of its `choices` each layer that is `chosen` takes, by its name, so that a weight takes `average` in all.
+    """Which of its `choices` each layer that is `chosen` takes, by its name: a weight takes `limit` in the mean.
 
     From the dearest for all, what adds least noise to the network's output for what it saves is taken next.
     """
     curves = _curves(graph, samples, chosen, choices)
     taken = dict.fromkeys(curves, 0)
-    limit = average * sum(curve.weights for curve in curves.values())
-    while sum(curve.weights * curve.sizes[taken[name]] for name, curve in curves.items()) > limit + 1e-9:
+    most = limit * sum(curve.weights for curve in curves.values())
+    while sum(curve.weights * curve.sizes[taken[name]] for name, curve in curves.items()) > most + 1e-9:
         steps = [step for name, curve in curves.items() for step in _steps(name, taken[name], curve)]
         if not steps:
             break

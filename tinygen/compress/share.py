@@ -15,6 +15,7 @@ import numpy as np
 from tinygen.compress.base import Evidence, Setting, Stage
 from tinygen.compress.codebook import clusters, nearest, refitted
 from tinygen.compress.layerwise import Declined, Fitted, Layer, rewrite
+from tinygen.compress.mixture import Choice, average, mixed
 from tinygen.compress.solve import descend, fit_scales, on_support, sweep
 from tinygen.errors import UsageError
 from tinygen.ir.graph import Graph
@@ -25,6 +26,8 @@ from tinygen.passes.base import Result
 TURNS, ROUNDS = 6, 3
 #: Least and most entries of a codebook.
 FEWEST, MOST = 2, 64
+#: Bits of indices that a mix is made of, the most first.
+MIXED = (6, 5, 4, 3, 2)
 #: Largest integer of a codebook.
 TOP = 127
 
@@ -33,6 +36,7 @@ TOP = 127
 class Share:
     """At most `values` distinct values in each layer's weights; `scale`: one for each ``channel`` or ``tensor``.
 
+    ``auto:N`` mixes 4 to 64 values so that indices take N bits on average over all layers that get it: see `mixture`.
     With one scale per tensor a layer loses a little more, but needs one requantization multiplier instead of one for
     each channel.
     """
@@ -44,17 +48,26 @@ class Share:
 
     def __post_init__(self) -> None:
         for value in self.values.values():
-            if value is not None and not (type(value) is int and FEWEST <= value <= MOST):
-                raise UsageError(f"{value!r} values make no codebook; give a number from {FEWEST} to {MOST}")
+            known = value is None or (type(value) is int and FEWEST <= value <= MOST)
+            if not known and not 2 <= average(value) <= 6:
+                raise UsageError(
+                    f"{value!r} values make no codebook; give {FEWEST} to {MOST}, or 'auto:N' for 2 to 6 bits"
+                )
         if self.scale not in ("channel", "tensor"):
             raise UsageError(f"a scale per {self.scale!r} is unknown; give 'channel' or 'tensor'")
 
     def run(self, graph: Graph, evidence: Evidence) -> Result:
         """See `Technique`."""
-        return rewrite(graph, evidence.samples, lambda node: self.values.of(node) is not None, self._fit)
+        fixed = mixed(graph, evidence.samples, self.values, self._choices, [1 << bits for bits in MIXED])
+        return rewrite(
+            graph, evidence.samples, lambda node: fixed.of(node) is not None, lambda layer: self._fit(layer, fixed)
+        )
 
-    def _fit(self, layer: Layer) -> Fitted:
-        values, found = self.values.of(layer.node), len(np.unique(layer.stored))
+    def _choices(self, layer: Layer) -> list[Choice]:
+        return [Choice(bits, share(layer, 1 << bits, self.scale == "tensor")) for bits in MIXED]
+
+    def _fit(self, layer: Layer, setting: Setting) -> Fitted:
+        values, found = setting.of(layer.node), len(np.unique(layer.stored))
         if found <= values:
             raise Declined(f"has no more than {found} values already")
         if layer.stored.size < 4 * values:
