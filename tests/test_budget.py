@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests import small_models
+from tests.forms import DRAWS, network, stored
 from tests.laws import load
 from tests.tflite_builder import ModelBuilder
 from tinygen import api, measure, toolchain
@@ -156,6 +158,12 @@ def test_estimates_are_within_a_factor_of_two(optimize: str) -> None:
         assert abs(constants - flash["constants"]) < 200, (graph.name, flash)
         tried += 1
     assert tried >= 3
+
+
+@pytest.mark.parametrize("form", DRAWS)
+def test_estimates_know_the_code_of_forms(form: str) -> None:
+    made = api.build(stored(network(), form, np.random.default_rng(0)), "cortex-m4")
+    assert 0.5 < measure.estimate(made.program) / made.report["flash"]["code"] < 2
 
 
 def test_memory_adds_up() -> None:

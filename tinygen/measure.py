@@ -7,11 +7,13 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import starmap
 from pathlib import Path
 
 from tinygen import toolchain
 from tinygen.errors import ToolError
-from tinygen.ir.program import Invocation, Program
+from tinygen.ir.program import Invocation, Program, Step
+from tinygen.kernels.base import PLAIN
 from tinygen.plan.arena import Plan
 from tinygen.report import Memory
 from tinygen.resources import read_text, templates
@@ -85,21 +87,33 @@ def parameter_bytes(program: Program) -> int:
 def estimate(program: Program) -> int:
     """A rough size of the machine code, within a factor of about two, from the length of the kernels' sources."""
     calls = list(_calls(program))
-    specialised = [kernel for kernel, _, own in calls if own]
-    shared = {kernel for kernel, _, own in calls if not own}
+    specialised = [(step.kernel, step.form) for step, _, own in calls if own]
+    shared = {(step.kernel, step.form) for step, _, own in calls if not own}
     return round(
-        _SPECIALISED * sum(map(_characters, specialised)) + _SHARED * sum(map(_characters, shared)) + _CALL * len(calls)
+        _SPECIALISED * sum(starmap(_characters, specialised))
+        + _SHARED * sum(starmap(_characters, shared))
+        + _CALL * len(calls)
     )
 
 
-def _calls(program: Program) -> Iterator[tuple[str, Invocation, bool]]:
-    """Each call with its kernel, and whether it has a copy of the kernel to itself."""
+def _calls(program: Program) -> Iterator[tuple[Step, Invocation, bool]]:
+    """Each call with its step, and whether it has a copy of the kernel to itself."""
     uses = Counter(call.function for step in program.steps for call in step.invocations)
     for step in program.steps:
         for call in step.invocations:
-            yield step.kernel, call, call.own_copy or uses[call.function] == 1
+            yield step, call, call.own_copy or uses[call.function] == 1
 
 
 @cache
-def _characters(kernel: str) -> int:
-    return len(re.sub(r"/\*.*?\*/", "", read_text(templates(), f"kernels/{kernel}.c.j2"), flags=re.DOTALL))
+def _characters(kernel: str, form: str) -> int:
+    """Characters of a kernel's source; where it has a form of weights, with what it imports, and the plain kernel."""
+    text = _source(f"{kernel}.c.j2")
+    if form != PLAIN:
+        text += "".join(map(_source, re.findall(r'import "kernels/(\S+)"', text)))
+        plain = f"{kernel.partition('/')[0]}/portable.c.j2"
+        text += _source(plain) if (templates() / "kernels" / plain).is_file() else ""
+    return len(re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL))
+
+
+def _source(name: str) -> str:
+    return read_text(templates(), f"kernels/{name}")
