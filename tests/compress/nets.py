@@ -18,6 +18,7 @@ from tinygen.ops.convolution import ConvAttrs
 from tinygen.ops.fully_connected import FullyConnectedAttrs
 from tinygen.ops.pooling import PoolAttrs
 from tinygen.quantize import Options, quantize
+from tinygen.quantize.options import Wide
 from tinygen.quantize.report import decibels, inputs_of
 from tinygen.reference import run
 
@@ -103,14 +104,12 @@ class Net:
     def flatten(self, name: str, source: str) -> str:
         return self.add("RESHAPE", name, [source], (1, self.types[source].elements))
 
-    def finish(self, output: str, samples: int = 96, mixing: Array | None = None) -> tuple[Graph, Evidence]:
-        """The int8 network, and random samples; `mixing` makes the features of the input depend on each other."""
+    def finish(self, output: str, samples: int = 96, wide: Wide = "none") -> tuple[Graph, Evidence]:
+        """The int8 network (`wide`: which activations have int16), and random samples."""
         graph = Graph("net", ("x",), (output,), tuple(self.nodes), self.types, self.constants)
         rng = np.random.default_rng(self.seed + 1)
         inputs = [rng.normal(size=self.shape).astype(np.float32) for _ in range(samples + 32)]
-        if mixing is not None:
-            inputs = [(x @ mixing).astype(np.float32) for x in inputs]
-        made = quantize(graph, [(x,) for x in inputs[:32]], Options(ranges="minmax", equalize=False)).graph
+        made = quantize(graph, [(x,) for x in inputs[:32]], Options(ranges="minmax", equalize=False, wide=wide)).graph
         sets = [inputs_of(made, (x,)) for x in inputs]
         return made, Evidence(sets[:samples], sets[samples:])
 

@@ -9,6 +9,7 @@ from tests.compress.nets import Net, closeness
 from tests.compress.test_prune import residual
 from tinygen.compress import Setting, batches, refit
 from tinygen.compress.batches import run_node, run_stacked, stacked
+from tinygen.compress.low_rank import LowRank
 from tinygen.compress.prune import Prune
 from tinygen.compress.refit import RefusedError
 from tinygen.compress.regression import FEWEST, Halves, Sums, fit, nearest
@@ -17,9 +18,10 @@ from tinygen.compress.sensitivity import sensitivities
 from tinygen.compress.sizes import sizes, weight_bytes
 from tinygen.compress.walk import walk
 from tinygen.ir.graph import Graph
-from tinygen.ir.types import Array
+from tinygen.ir.types import Array, DType
 from tinygen.lower import lower
 from tinygen.ops import Activation, call_of
+from tinygen.ops.limits import check_graph
 from tinygen.passes.base import macs
 from tinygen.reference import run_all
 from tinygen.target import load_target
@@ -196,6 +198,19 @@ def test_layers_behind_a_change_make_up_for_it(deep: bool, monkeypatch: pytest.M
     assert deep or made.closeness("last") > plain.closeness("last") + 3
     same = np.array_equal(made.constants["last:w"], graph.constants["last:w"])
     assert same == deep
+
+
+def test_layers_of_int16_activations_are_fitted_too() -> None:
+    net = Net((1, 12))
+    graph, evidence = net.finish(
+        net.dense("last", net.dense("first", "x", 16), 4, activation=Activation.NONE), 64, wide="all"
+    )
+    assert any(t.dtype is DType.INT16 for t in graph.types.values())
+    result = Prune(Setting(0.3)).run(graph, evidence)
+    check_graph(result.graph)
+    assert closeness(graph, result.graph, evidence) > 10
+    declined = LowRank(Setting(0.3)).run(graph, evidence)
+    assert declined.graph is graph and all("activations are not int8" in line for line in declined.declined)
 
 
 def test_unchanged_inputs_leave_a_layer_alone() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from tinygen.compress.base import Evidence, Setting, Stage
 from tinygen.compress.batches import enough
@@ -21,6 +22,7 @@ from tinygen.compress.sensitivity import sensitivities
 from tinygen.compress.walk import Walk, walk
 from tinygen.errors import UsageError
 from tinygen.ir.graph import Graph, Node
+from tinygen.ir.types import DType
 from tinygen.ops import call_of
 from tinygen.passes.base import Result, label
 from tinygen.passes.channels import mixes
@@ -46,8 +48,8 @@ class LowRank:
     energy: float | None = None
     multiple: int = 4
     target: str = "cortex-m4"
-    name: str = "low-rank"
-    stage: Stage = Stage.STRUCTURE
+    name: ClassVar[str] = "low-rank"
+    stage: ClassVar[Stage] = Stage.STRUCTURE
 
     def __post_init__(self) -> None:
         for value in (self.ratio.value, *self.ratio.layers.values()):
@@ -133,6 +135,8 @@ def _unfit(graph: Graph, node: Node) -> str | None:
     weights = call.input(1)
     if not mixes(call):
         return "it convolves groups of channels apart from each other"
+    if any(t.dtype is not DType.INT8 for t in (call.input(0), call.output)):
+        return "its activations are not int8"
     if any(weights.q.zero_points):
         return "its weights have a zero point"
     if weights.elements // weights.shape[0] > MAX_DEPTH:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -53,8 +53,8 @@ class Prune:
     spread: Literal["global", "uniform"] = "global"
     multiple: int = 4
     floor: float = 0.125
-    name: str = "prune"
-    stage: Stage = Stage.STRUCTURE
+    name: ClassVar[str] = "prune"
+    stage: ClassVar[Stage] = Stage.STRUCTURE
 
     def __post_init__(self) -> None:
         for value in (self.ratio.value, *self.ratio.layers.values()):

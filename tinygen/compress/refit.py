@@ -84,8 +84,9 @@ def _changed(walk: Walk, node: Node, integers: Array, quant: Quant, sums: Sums |
         scales = np.broadcast_to(np.asarray(quant.scales), values.shape)
         inputs += [""] * (where.bias + 1 - len(inputs))
         inputs[where.bias] = _own(walk, node, where.bias, f"{node.outputs[0]}:bias")
-        walk.types[inputs[where.bias]] = TensorType(values.shape, DType.INT32, bias_quant(source, scales))
-        walk.constants[inputs[where.bias]] = steps(values, source * scales, DType.INT32)
+        kind = DType.INT64 if walk.types[node.outputs[0]].dtype is DType.INT16 else DType.INT32
+        walk.types[inputs[where.bias]] = TensorType(values.shape, kind, bias_quant(source, scales))
+        walk.constants[inputs[where.bias]] = steps(values, source * scales, kind)
     made = replace(node, inputs=tuple(inputs))
     problems = op_of(made).problems(walk.call(made))
     if problems:
