@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from tinygen.kernels.base import Kernel, Launch
@@ -19,46 +20,51 @@ from tinygen.ops.convolution import weights_of
 Fits = Callable[[Fields, int], bool]
 
 
-def decoding(form: Form, fits: Fits, template: str, speed: float | Callable[[Call[Any]], float]) -> tuple[Kernel, ...]:
-    """The kernels of `form` for matrix products whose weights fit; `template` has the function that sums products."""
-    plain = (kernel for kernel in PLAIN_KERNELS if kernel.function == "fully_connected")
-    return tuple(_kernel(kernel, form, fits, template, speed) for kernel in plain)
+def decoding(
+    form: Form, fits: Fits, speed: float | Callable[[Call[Any]], float], dot: str, template: str
+) -> tuple[Kernel, ...]:
+    """The kernels of `form` for matrix products whose weights fit; `template` has the function that sums products.
 
+    `dot` is what the names of their C functions and templates end in.
+    """
 
-def _kernel(
-    plain: Kernel, form: Form, fits: Fits, template: str, speed: float | Callable[[Call[Any]], float]
-) -> Kernel:
-    def accepts(call: Call[Any]) -> bool:
-        if not plain.accepts(call) or any(weights_of(call).q.zero_points):
-            return False
-        stored = form.of(call)
-        return stored is not None and fits(stored, rows_of(call).shape[1])
+    def kernel(plain: Kernel) -> Kernel:
+        def accepts(call: Call[Any]) -> bool:
+            if not plain.accepts(call) or any(weights_of(call).q.zero_points):
+                return False
+            stored = form.of(call)
+            return stored is not None and fits(stored, rows_of(call).shape[1])
 
-    def launch(call: Call[Any]) -> Sequence[Launch]:
-        (one,) = plain.launch(call)
-        return (replace(one, params=nested(form, call, one)),)
+        def launch(call: Call[Any]) -> Sequence[Launch]:
+            (one,) = plain.launch(call)
+            return (replace(one, params=nested(form, call, one)),)
 
-    return replace(
-        plain,
-        template=f"fully_connected/{form.name}_dot",
-        function=f"fully_connected_{form.name}_dot",
-        launch=launch,
-        accepts=accepts,
-        uses=(*plain.uses, *form.uses, f"common/{form.name}", template, plain.template),
-        speed=speed,
-        form=form.name,
-        code=form.code["fully_connected_dot"],
-        per_call=form.per_call,
-        asked=form.asked,
-    )
+        return replace(
+            plain,
+            template=f"fully_connected/{form.name}_{dot}",
+            function=f"fully_connected_{form.name}_{dot}",
+            launch=launch,
+            accepts=accepts,
+            uses=(*plain.uses, *form.uses, f"common/{form.name}", template, plain.template),
+            speed=speed,
+            form=form.name,
+            code=form.code["fully_connected_dot"],
+            per_call=form.per_call,
+            asked=form.asked,
+        )
+
+    return tuple(kernel(plain) for plain in PLAIN_KERNELS if plain.function == "fully_connected")
 
 
 def indexed(form: Form) -> tuple[Kernel, ...]:
     """Those of a `form` with ``indices_t`` and `<form>_table(stored, reader)`."""
-    return decoding(form, fills_bytes, "common/indices_dot", speed=5.0)
+    return (
+        *decoding(form, partial(fills_bytes, (2, 3, 4)), 5.0, "dot", "common/indices_dot"),
+        *decoding(form, partial(fills_bytes, (1, 5, 6)), 6.0, "rare_dot", "common/indices_rare_dot"),
+    )
 
 
-def fills_bytes(stored: Fields, depth: int) -> bool:
-    """Whether weights are numbers of 2 to 4 bits, and those of a unit fill whole bytes."""
+def fills_bytes(widths: Sequence[int], stored: Fields, depth: int) -> bool:
+    """Whether weights are numbers of one of these `widths` in bits, and those of a unit fill whole bytes."""
     bits = int(stored["indices.bits"])
-    return bits in (2, 3, 4) and depth * bits % 8 == 0
+    return bits in widths and depth * bits % 8 == 0

@@ -158,4 +158,4 @@ def speed(call: Call[Any]) -> float:
     return 8.0 * np.size(stored["bytes"]) * INSTRUCTIONS_PER_BIT / rows_of(call).size
 
 
-KERNELS = (*unpacked(FORM), *decoding(FORM, sparse, "common/entropy_dot", speed))
+KERNELS = (*unpacked(FORM), *decoding(FORM, sparse, speed, "dot", "common/entropy_dot"))
