@@ -130,6 +130,17 @@ def test_the_share_is_of_what_is_asked_for(measure: str) -> None:
         assert sum(channels(result.graph)[n] for n in layers) <= 0.7 * sum(channels(graph)[n] for n in layers)
 
 
+def test_the_share_counts_channels_that_cannot_go() -> None:
+    """Half of what the last layer reads is the input itself, and stays."""
+    net = Net((1, 4, 4, 16))
+    joined = net.concat("joined", "x", net.conv("side", "x", 16))
+    graph, evidence = net.finish(net.conv("last", joined, 8, activation=NONE), samples=24)
+    result = Prune(Setting(0.5), floor=0.0).run(graph, evidence)
+    assert channels(result.graph) == {"side": 4, "joined": 20, "last": 8}
+    lowered = [sum(v.size for v in g.constants.values() if v.dtype == np.int8) for g in (graph, result.graph)]
+    assert lowered == [16 * 16 + 32 * 8, 4 * 16 + 20 * 8]
+
+
 def test_layers_that_are_left_out_keep_all_channels() -> None:
     graph, evidence = residual()
     result = Prune(Setting(0.3, {"wide": None, "h*": None})).run(graph, evidence)

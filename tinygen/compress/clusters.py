@@ -24,12 +24,12 @@ from tinygen.quantize.layers import MAX_DEPTH, is_layer
 class Cluster:
     """Groups of channels that lie in the same tensors, so that one of them is as good to remove as another.
 
-    `groups` are their numbers, `tensors` where they lie, `makers` the layers that compute them, `readers` those that
-    mix them.
+    `groups` are their numbers, `tensors` where they lie and which share of its channels each of them is, `makers` the
+    layers that compute them, `readers` those that mix them.
     """
 
     groups: tuple[int, ...]
-    tensors: frozenset[str]
+    tensors: tuple[tuple[str, float], ...]
     makers: tuple[Node, ...]
     readers: tuple[Node, ...]
 
@@ -44,16 +44,17 @@ def clusters_of(graph: Graph, groups: Groups) -> list[Cluster]:
     for group, names in places.items():
         if group not in groups.fixed:
             alike.setdefault(tuple(names), []).append(group)
-    found = [_cluster(graph, members, frozenset(names)) for names, members in alike.items()]
+    found = [_cluster(graph, members, names) for names, members in alike.items()]
     return [c for c in found if c.makers and c.readers and len(c.groups) > 1]
 
 
-def _cluster(graph: Graph, members: Sequence[int], tensors: frozenset[str]) -> Cluster:
+def _cluster(graph: Graph, members: Sequence[int], names: Sequence[str]) -> Cluster:
+    tensors = {name: names.count(name) / graph.types[name].shape[-1] for name in names}
     makers = tuple(n for n in graph.nodes if is_layer(graph, n) and n.outputs[0] in tensors)
     readers = tuple(
         n for n in graph.nodes if n.inputs[0] in tensors and is_layer(graph, n) and mixes(call_of(graph, n))
     )
-    return Cluster(tuple(sorted(members)), tensors, makers, readers)
+    return Cluster(tuple(sorted(members)), tuple(tensors.items()), makers, readers)
 
 
 def declined(graph: Graph, groups: Groups) -> Iterator[str]:
