@@ -10,6 +10,8 @@ from tinygen.ir.types import Array, Real
 
 #: Bins that weights are sorted into before they are clustered.
 BINS = 1024
+#: The least that a weight counts, beside the one that counts most: differences of sums keep no more digits.
+LIGHTEST = 1e-9
 
 
 def clusters(values: Array, weights: Real, count: int) -> Real:
@@ -22,6 +24,7 @@ def clusters(values: Array, weights: Real, count: int) -> Real:
     if high <= low:
         return np.array([low])
     bins = np.minimum(((values - low) / (high - low) * BINS).astype(np.int64), BINS - 1).ravel()
+    weights = np.maximum(weights / max(float(weights.max()), 1e-300), LIGHTEST)
     sums = np.stack([np.bincount(bins, (weights * values**power).ravel(), BINS) for power in (0, 1, 2)])
     sums = sums[:, sums[0] > 0]
     starts = _partition(_costs(sums), min(count, sums.shape[1]))
@@ -36,7 +39,7 @@ def _costs(sums: Array) -> Real:
     """
     m, s, q = np.pad(np.cumsum(sums, axis=1), ((0, 0), (1, 0)))
     sums = s[None, 1:] - s[:-1, None]
-    cost = (q[None, 1:] - q[:-1, None]) - sums**2 / np.maximum(m[None, 1:] - m[:-1, None], 1e-300)
+    cost = (q[None, 1:] - q[:-1, None]) - sums**2 / np.maximum(m[None, 1:] - m[:-1, None], LIGHTEST)
     return np.where(np.tri(len(cost), k=-1, dtype=bool), np.inf, np.maximum(cost, 0))
 
 

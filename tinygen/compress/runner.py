@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -94,7 +94,7 @@ def compress(
 
 def _costs(graph: Graph, target: Target, optimize: Optimize) -> tuple[int, int, int]:
     """Bytes of constants, of flash and of RAM."""
-    program = lower(graph, target, optimize)
+    program = lower(replace(graph, name="m"), target, optimize)  # any name will do in C
     layout = plan(program)
     sources = {name: text.encode() for name, text in emit(program, layout, ()).items()}
     memory = measure(sources, program, layout, target, optimize)
