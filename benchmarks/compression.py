@@ -47,7 +47,7 @@ CURVE_TASKS = ("kws", "mnist", "lenet", "hands")
 
 @dataclass(frozen=True)
 class Goal:
-    """At most `bytes` of constants (or of the share `ratio` of int8's), losing at most `points` of accuracy."""
+    """At most `bytes` of weights and biases (or the share `ratio` of int8's), losing at most `points` of accuracy."""
 
     task: str
     recipe: str
@@ -68,8 +68,9 @@ GOALS = (
 
 @dataclass(frozen=True)
 class Point:
-    """A compressed model, as the mean over splits: bytes of constants before and after, quality before and after.
+    """A compressed model, as the mean over splits: bytes before and after, quality before and after.
 
+    `start` and `bytes` are weights and biases, `constants` everything that is constant.
     `accuracy` in percent (None without labels), `sqnr` in dB and `agreement` in percent against the original.
     """
 
@@ -77,6 +78,7 @@ class Point:
     recipe: str
     start: int
     bytes: int
+    constants: int
     flash: int
     ram: int
     macs: int
@@ -115,11 +117,14 @@ def _mean(task: str, label: str, runs: Sequence[tuple[Bought, Bought]]) -> Point
     before, after = zip(*runs, strict=True)
     accuracies = [(b.quality.accuracy, a.quality.accuracy) for b, a in runs]
     known = [(100 * b, 100 * a) for b, a in accuracies if b is not None and a is not None]
-    sizes = (round(float(np.mean([getattr(a, what) for a in after]))) for what in ("constants", "flash", "ram", "macs"))
+    sizes = (
+        round(float(np.mean([getattr(a, what) for a in after])))
+        for what in ("weights", "constants", "flash", "ram", "macs")
+    )
     return Point(
         task,
         label,
-        round(float(np.mean([b.constants for b in before]))),
+        round(float(np.mean([b.weights for b in before]))),
         *sizes,
         float(np.mean([b for b, _ in known])) if known else None,
         float(np.mean([a for _, a in known])) if known else None,

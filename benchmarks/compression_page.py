@@ -41,8 +41,9 @@ values = 16
 
 ## Goals
 
-`make compression` makes this page. Bytes are all constants in the emitted C for {target}, requantization tables
-included; the mean over {seeds} seeded splits into samples to fit and samples to test. The recipes are in
+`make compression` makes this page. Bytes are those of weights and biases as the C for {target} stores them, with their
+codebooks and positions; "all" counts every constant, requantization and softmax tables included. Figures are means over
+{seeds} seeded splits into samples to fit and samples to test. The recipes are in
 [benchmarks/recipes](../benchmarks/recipes).
 """
 
@@ -77,8 +78,8 @@ def write(path: Path, found: Mapping[str, Any]) -> None:
 
 def _lines(found: Mapping[str, Any], data: str, picture: str) -> Iterator[str]:
     yield HEAD.format(target=found["target"], seeds=found["seeds"])
-    yield "| model | data | int8 | goal | reached | accuracy: int8, compressed | lost | SQNR | recipe | |"
-    yield "|---|---|--:|--:|--:|--:|--:|--:|---|---|"
+    yield "| model | data | int8 | goal | reached | all | accuracy: int8, compressed | lost | SQNR | recipe | |"
+    yield "|---|---|--:|--:|--:|--:|--:|--:|--:|---|---|"
     for row in found["goals"]:
         yield _row(row)
     cores = sorted({core for row in found["goals"] for core in row["proven"]})
@@ -107,7 +108,8 @@ def _row(row: Mapping[str, Any]) -> str:
     verdict = "reached" if row["reached"] else "**missed**"
     recipe = f"[{goal['recipe']}](../benchmarks/recipes/{goal['recipe']}.toml)"
     return (
-        f"| {task.model} | {task.what} | {p['start']:,} | {limit:,}{points} | **{p['bytes']:,}** | {accuracy} "
+        f"| {task.model} | {task.what} | {p['start']:,} | {limit:,}{points} | **{p['bytes']:,}** | {p['constants']:,} "
+        f"| {accuracy} "
         f"| {_percent(lost)} | {p['sqnr']:.1f} dB | {recipe} | {verdict} |"
     )
 

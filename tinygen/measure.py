@@ -14,6 +14,7 @@ from tinygen import toolchain
 from tinygen.errors import ToolError
 from tinygen.ir.program import Invocation, Program, Step
 from tinygen.kernels.base import PLAIN
+from tinygen.ops.convolution import OPERANDS
 from tinygen.plan.arena import Plan
 from tinygen.report import Memory
 from tinygen.resources import read_text, templates
@@ -22,6 +23,10 @@ from tinygen.target import Target
 #: For the estimate, in bytes of machine code: a character of a kernel's source (without comments) where the kernel is
 #: specialised for its call, and where calls share it; and a call. Fitted to networks on Cortex-M0 and M4 at -O2.
 _SPECIALISED, _SHARED, _CALL = 0.15, 0.3, 36
+
+
+#: Fields of kernels' parameters that scale a layer's sums to its output.
+_SCALES = frozenset({"multipliers", "shifts", "doubled", "halving"})
 
 
 def optimization(optimize: str) -> str:
@@ -53,6 +58,19 @@ def measure(files: Mapping[str, bytes], program: Program, plan: Plan, target: Ta
         opt=opt,
         compiler=compiler,
     )
+
+
+def weight_bytes(program: Program) -> int:
+    """Bytes of weights and biases, in whatever form: what layers with weights have beside multipliers and shifts."""
+    names = {
+        value
+        for step in program.steps
+        if step.op in OPERANDS
+        for call in step.invocations
+        for field, value in call.params.items()
+        if isinstance(value, str) and field.rpartition(".")[2] not in _SCALES
+    }
+    return sum(constant.bytes for constant in program.constants if constant.name in names)
 
 
 def _stack(folder: Path, name: str, target: Target, opt: str) -> tuple[toolchain.StackUsage | None, str | None]:

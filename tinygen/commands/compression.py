@@ -51,7 +51,8 @@ def line(bought: Bought) -> str:
     quality = f"agreement {bought.quality.agreement:6.1%}  SQNR {bought.quality.sqnr:5.1f} dB"
     if bought.quality.accuracy is not None:
         quality += f"  accuracy {bought.quality.accuracy:6.2%}"
-    costs = f"{bought.constants:>9,} constants  {bought.flash:>9,} flash  {bought.ram:>8,} RAM  {bought.macs:>11,} MACs"
+    flash = f"{bought.weights:>9,} weights  {bought.constants:>9,} constants  {bought.flash:>9,} flash"
+    costs = f"{flash}  {bought.ram:>8,} RAM  {bought.macs:>11,} MACs"
     return f"{bought.name:<10} {costs}  {quality}"
 
 

@@ -14,7 +14,7 @@ from tinygen.emit.render import emit
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, Real
 from tinygen.lower import lower
-from tinygen.measure import measure
+from tinygen.measure import measure, weight_bytes
 from tinygen.passes import LOSSLESS, Pass, run_passes
 from tinygen.passes.base import macs
 from tinygen.plan.arena import plan
@@ -40,13 +40,14 @@ class Quality:
 class Bought:
     """A graph after one technique (`name`; ``start`` before the first): its costs on the target, and its quality.
 
-    `constants` are the bytes of packed constants, `flash` those and the code (linked, if a compiler is there), `ram`
-    the arena and the stack.
+    `weights` are the bytes of weights and biases as they are stored, `constants` those of all packed constants, `flash`
+    those and the code (linked, if a compiler is there), `ram` the arena and the stack.
     """
 
     name: str
     done: tuple[str, ...]
     declined: tuple[str, ...]
+    weights: int
     constants: int
     flash: int
     ram: int
@@ -92,13 +93,13 @@ def compress(
     return graph, tuple(lines)
 
 
-def _costs(graph: Graph, target: Target, optimize: Optimize) -> tuple[int, int, int]:
-    """Bytes of constants, of flash and of RAM."""
+def _costs(graph: Graph, target: Target, optimize: Optimize) -> tuple[int, int, int, int]:
+    """Bytes of weights and biases, of all constants, of flash and of RAM."""
     program = lower(replace(graph, name="m"), target, optimize)  # any name will do in C
     layout = plan(program)
     sources = {name: text.encode() for name, text in emit(program, layout, ()).items()}
     memory = measure(sources, program, layout, target, optimize)
-    return program.constant_bytes, memory.flash, memory.ram
+    return weight_bytes(program), program.constant_bytes, memory.flash, memory.ram
 
 
 def _answers(graph: Graph, samples: Sequence[Sample]) -> list[Real]:
