@@ -12,7 +12,7 @@ import pytest
 
 from tests.compress.networks import layer, network, noise, samples, weights_of
 from tests.laws import assert_equal, run_c
-from tinygen.compress import Evidence, Setting
+from tinygen.compress import Evidence, Setting, moments, obs
 from tinygen.compress.base import Technique
 from tinygen.compress.bits import Bits, limits, quantized
 from tinygen.compress.codebook import clusters
@@ -113,9 +113,6 @@ def test_entropy_coding_is_asked_for_where_it_is_smaller() -> None:
     saved = constants(replace(graph, storage={name: "plain"})) - constants(result.graph)
     coded, plain = (int(size) for size in re.findall(r": (\d+) bytes instead of (\d+)", result.done[0])[0])
     assert 300 < plain - coded < saved
-    assert not Entropy(Setting(False)).run(graph, EVIDENCE).done
-    with pytest.raises(UsageError, match="true or false"):
-        Entropy(Setting(3))
 
 
 def test_entropy_coding_is_declined_where_its_code_takes_more() -> None:
@@ -173,6 +170,26 @@ def test_outputs_lose_less_than_by_the_plain_methods(seed: int) -> None:
         assert noise(one, quantized(one, bits)) < 0.5 * noise(one, plain_rounding(one, bits))
     for ratio in (0.5, 0.8):
         assert noise(one, sparse(one, Pattern(ratio))) < 0.5 * noise(one, plain_pruning(one, ratio))
+
+
+def test_deep_layers_are_fitted_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moments, "MAX_DEPTH", 20)
+    one = layer()
+    assert [part for part, _ in one.hessian.parts] == [slice(0, 20), slice(20, 40), slice(40, 48)]
+    for fitted, plain in (
+        (share(one, 8), plain_clusters(one, 8)),
+        (quantized(one, 3), plain_rounding(one, 3)),
+        (sparse(one, Pattern(0.5)), plain_pruning(one, 0.5)),
+    ):
+        assert one.noise(fitted.real) < 0.7 * one.noise(plain.real)
+
+
+def test_large_layers_are_pruned_without_exact_solutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, exact = layer(), sparse(layer(), Pattern(0.5))
+    monkeypatch.setattr(obs, "MAX_WORK", 0)
+    rough = sparse(one, Pattern(0.5))
+    assert np.mean(rough.integers == 0) == pytest.approx(0.5, abs=0.01)
+    assert noise(one, exact) <= noise(one, rough) < 0.7 * noise(one, plain_pruning(one, 0.5))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

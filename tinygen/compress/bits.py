@@ -33,7 +33,7 @@ TERNARY = "ternary"
 
 @dataclass(frozen=True)
 class Bits:
-    """Weights of `bits` bits: 2 to 8, 1 (-1 and 1), ``ternary`` (-1, 0 and 1), or ``auto:N``.
+    """Store weights in fewer bits: 2 to 8, 1 (-1 and 1), ``ternary`` (-1, 0 and 1), or ``auto:N``.
 
     ``auto:N`` mixes the bits of all layers that get it so that a weight takes N on average: see `mixture`.
     """

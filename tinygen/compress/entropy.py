@@ -6,12 +6,11 @@ is asked for, layer by layer. What it saves depends on how unevenly values are d
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from tinygen.compress.base import Evidence, Setting, Stage
+from tinygen.compress.base import Evidence, Stage
 from tinygen.compress.layerwise import layers_of
-from tinygen.errors import UsageError
 from tinygen.ir.graph import Graph, Node
 from tinygen.kernels import kernels_for
 from tinygen.ops import call_of
@@ -23,20 +22,14 @@ FORM = "entropy"
 
 @dataclass(frozen=True)
 class Entropy:
-    """Ask for the form ``entropy`` for all `layers` (true or false) where it takes less flash than every other form."""
+    """Ask for Huffman codes for layers where they take less flash than every other form."""
 
-    layers: Setting = field(default=Setting(True), metadata={"main": True})
     name: ClassVar[str] = "entropy"
     stage: ClassVar[Stage] = Stage.STORAGE
 
-    def __post_init__(self) -> None:
-        for value in self.layers.values():
-            if value not in (True, False, None):
-                raise UsageError(f"expected layers to be true or false, got {value!r}")
-
     def run(self, graph: Graph, evidence: Evidence) -> Result:
         """See `Technique`."""
-        best = {node: _best(graph, node) for node in layers_of(graph) if self.layers.of(node)}
+        best = {node: _best(graph, node) for node in layers_of(graph)}
         worth = {node: (coded, plain) for node, (coded, plain) in best.items() if coded and coded.bytes < plain.bytes}
         declined = [f"{label(node)}: {_why(*pair)}" for node, pair in best.items() if node not in worth]
         saved = sum(plain.bytes - coded.bytes for coded, plain in worth.values())

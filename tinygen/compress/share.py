@@ -34,11 +34,11 @@ TOP = 127
 
 @dataclass(frozen=True)
 class Share:
-    """At most `values` distinct values in each layer's weights; `scale`: one for each ``channel`` or ``tensor``.
+    """Leave each layer's weights at most `values` distinct values, or ``auto:N``.
 
     ``auto:N`` mixes 4 to 64 values so that indices take N bits on average over all layers that get it: see `mixture`.
-    With one scale per tensor a layer loses a little more, but needs one requantization multiplier instead of one for
-    each channel.
+    `scale`: one for each ``channel`` or ``tensor``. With one scale per tensor a layer loses a little more, but needs
+    one requantization multiplier instead of one for each channel.
     """
 
     values: Setting = field(default=Setting(16), metadata={"main": True})

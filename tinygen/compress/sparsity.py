@@ -77,7 +77,7 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Sparsity:
-    """`ratio` of each layer's weights is zero: a share, ``N:M``, or ``blocks:SHARE``.
+    """Make a share of each layer's weights zero: `ratio` is a number, ``N:M``, or ``blocks:SHARE``.
 
     `spread`: ``uniform`` gives every layer its ratio; ``global`` distributes the zeros so that the network's output
     suffers least, with as many in all (shares and blocks only). Depthwise and very small layers are left alone unless
