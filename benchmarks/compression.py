@@ -24,9 +24,16 @@ from benchmarks import compression_page as page
 from benchmarks.compression_data import TASKS
 from tests import zoo
 from tinygen import api, running
+from tinygen.batch import run_samples
 from tinygen.compress import Bought, Evidence, compress
 from tinygen.compress.recipe import Recipe, read, techniques
 from tinygen.ir.graph import Graph
+from tinygen.ir.types import Array
+from tinygen.lower import lower
+from tinygen.measure import weight_bytes
+from tinygen.passes import lossless as passes
+from tinygen.passes import run_passes
+from tinygen.passes.base import constant_bytes, random_inputs
 from tinygen.shrink import started
 from tinygen.target import load_target
 
@@ -42,6 +49,7 @@ CURVES: dict[str, tuple[Any, ...]] = {
     "share": (64, 32, 16, 8, 4),
     "bits": (6, 5, 4, 3, 2),
 }
+LOSSLESS_MODEL, LOSSLESS_BYTES, LOSSLESS_MACS, LOSSLESS_INPUTS = "mlperf_tiny/vww01_int8", 36_000, 3_810_000, 200
 CURVE_TASKS = ("kws", "mnist", "lenet", "hands")
 
 
@@ -140,6 +148,41 @@ def reached(goal: Goal, point: Point) -> bool:
     return point.bytes <= limit and (goal.points is None or (point.lost or 0.0) <= goal.points + 1e-9)
 
 
+@dataclass(frozen=True)
+class Lossless:
+    """The network half of whose channels are dead, with them and without; at most `LOSSLESS_BYTES` and `LOSSLESS_MACS`.
+
+    `start` and `bytes` are weights and biases; `macs` those of convolutions; `same` of `inputs` gave identical outputs.
+    """
+
+    model: str
+    start: int
+    bytes: int
+    constants: int
+    macs: int
+    inputs: int
+    same: int
+
+    @property
+    def reached(self) -> bool:
+        small = self.bytes <= LOSSLESS_BYTES and self.macs <= LOSSLESS_MACS
+        return small and self.same == self.inputs
+
+
+def lossless() -> Lossless:
+    """What the passes that every build runs make of VWW; its outputs on the golden inputs and on random ones."""
+    graph = api.load(zoo.FOLDER / "models" / f"{LOSSLESS_MODEL}.tflite")
+    (full, _), (small, _) = run_passes(graph, passes(("dead-channels",))), run_passes(graph, passes())
+    inputs: list[Sequence[Array]] = [golden.inputs for golden in zoo.golden(LOSSLESS_MODEL)]
+    inputs += [random_inputs(graph, seed) for seed in range(LOSSLESS_INPUTS)]
+    pairs = zip(run_samples(full, inputs), run_samples(small, inputs), strict=True)
+    same = sum(all(np.array_equal(one[n], other[n]) for n in full.outputs) for one, other in pairs)
+    program = lower(small, load_target(TARGET))
+    macs = sum(step.macs for step in program.steps if step.op in ("CONV_2D", "DEPTHWISE_CONV_2D"))
+    sizes = constant_bytes(full), weight_bytes(program), program.constant_bytes
+    return Lossless(LOSSLESS_MODEL, *sizes, macs, len(inputs), same)
+
+
 def goals(only: str, seeds: int, verify: bool) -> Iterator[tuple[Goal, Point, tuple[str, ...]]]:
     """Each goal, what its recipe reaches, and where its program was run."""
     for goal in GOALS:
@@ -178,6 +221,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(zoo.ABSENT, file=sys.stderr)
         return 2
     met, found = True, []
+    vww = lossless() if options.only in LOSSLESS_MODEL else None
+    if vww is not None:
+        met &= vww.reached
+        print(page.lossless_line(vww), flush=True)
     for goal, point, where in goals(options.only, options.seeds, options.verify):
         met &= reached(goal, point)
         found.append({"goal": asdict(goal), "reached": reached(goal, point), "point": asdict(point), "proven": where})
@@ -187,7 +234,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         drawn.append(asdict(point))
         print(page.point_line(point), flush=True)
     if options.write:
-        page.write(options.write, {"target": TARGET, "seeds": options.seeds, "goals": found, "curves": drawn})
+        data = {"target": TARGET, "seeds": options.seeds, "goals": found, "curves": drawn}
+        data["lossless"] = None if vww is None else {**asdict(vww), "reached": vww.reached}
+        page.write(options.write, data)
     return 0 if met else 1
 
 

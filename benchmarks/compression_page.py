@@ -62,6 +62,13 @@ def goal_line(goal: Any, point: Any, met: bool) -> str:
     return f"{goal.task:<13} {verdict:<8} {sizes}{loss}, {point.sqnr:.1f} dB; goal {limit}{points}"
 
 
+def lossless_line(row: Any) -> str:
+    """What costs no bit, on one line of text."""
+    verdict = "reached" if row.reached else "MISSED"
+    sizes = f"{row.start:>8,} → {row.bytes:>8,} B, {row.macs:,} MACs"
+    return f"{'vww':<13} {verdict:<8} {sizes}, {row.same} of {row.inputs} outputs identical; lossless"
+
+
 def point_line(point: Any) -> str:
     """A point of a curve on one line of text."""
     accuracy = "" if point.accuracy is None else f"  {point.accuracy:.2f} % of {point.before:.2f} %"
@@ -80,6 +87,8 @@ def _lines(found: Mapping[str, Any], data: str, picture: str) -> Iterator[str]:
     yield HEAD.format(target=found["target"], seeds=found["seeds"])
     yield "| model | data | int8 | goal | reached | all | accuracy: int8, compressed | lost | SQNR | recipe | |"
     yield "|---|---|--:|--:|--:|--:|--:|--:|--:|---|---|"
+    if found["lossless"] is not None:
+        yield _lossless(found["lossless"])
     for row in found["goals"]:
         yield _row(row)
     cores = sorted({core for row in found["goals"] for core in row["proven"]})
@@ -96,6 +105,16 @@ def _lines(found: Mapping[str, Any], data: str, picture: str) -> Iterator[str]:
             f"| {p['task']} | `--{p['recipe']}` | {p['bytes']:,} | {share:.2f} | {p['flash']:,} | {p['macs']:,} "
             f"| {_percent(p['accuracy'])} | {_percent(lost)} | {p['sqnr']:.1f} |"
         )
+
+
+def _lossless(row: Mapping[str, Any]) -> str:
+    macs = f"{row['macs']:,} MACs of convolutions, at most 3,810,000"
+    outputs = f"{row['same']} of {row['inputs']} outputs identical"
+    verdict = "reached" if row["reached"] else "**missed**"
+    return (
+        f"| {row['model']}.tflite | its golden vectors and random inputs | {row['start']:,} | 36,000 "
+        f"| **{row['bytes']:,}**; {macs} | {row['constants']:,} | {outputs} | 0 | - | none: lossless | {verdict} |"
+    )
 
 
 def _row(row: Mapping[str, Any]) -> str:
