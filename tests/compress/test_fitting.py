@@ -113,7 +113,7 @@ def test_one_of_two_equal_channels_goes_and_then_not_the_other() -> None:
 # --- Sensitivity ---------------------------------------------------------------------------------------------------
 
 
-def test_noise_that_does_not_arrive_counts_little() -> None:
+def test_errors_that_do_not_arrive_count_little() -> None:
     net = Net((1, 8))
     loud, quiet = net.dense("loud", "x", 8), net.dense("quiet", "x", 8)
     weights = net.rng.normal(size=(4, 8))

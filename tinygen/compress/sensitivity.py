@@ -1,4 +1,4 @@
-"""How much of a layer's error arrives at the outputs: measured by adding noise, one tensor at a time."""
+"""How much of a layer's error arrives at the outputs: measured by adding one, layer by layer."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ import numpy as np
 
 from tinygen.compress.batches import run_node
 from tinygen.ir.graph import Graph, Node
-from tinygen.ir.types import Array
+from tinygen.ir.types import Array, Real
 from tinygen.ops import call_of
+from tinygen.quantize.layers import rows
 
-#: The noise's standard deviation, as a share of the tensor's; and how many samples get it.
+#: The error's standard deviation, as a share of the tensor's; and how many samples get it.
 NOISE, SAMPLES = 0.2, 16
 #: What lies between logits and the outputs of a model: judged is what goes in.
 _LAST = frozenset({"SOFTMAX", "LOG_SOFTMAX", "LOGISTIC", "DEQUANTIZE", "QUANTIZE", "RESHAPE"})
 
 
 def sensitivities(graph: Graph, values: Mapping[str, Array], names: Sequence[str]) -> dict[str, float]:
-    """For each of `names`, the share of the outputs' variance that noise makes up, over that of the tensor's.
+    """For each of `names`, outputs of layers: the share of the outputs' variance that an error in it makes up.
 
-    `values` has every tensor of `graph`, stacked over samples. The same noise each time this is called.
+    Divided by the share of its own variance that it is. `values` has every tensor of `graph`, stacked over samples.
+    The same each time this is called.
     """
     used = {name: value[:SAMPLES] for name, value in values.items()}
     judged = dict.fromkeys(_logits(graph, name) for name in graph.outputs)
@@ -36,8 +38,8 @@ def _logits(graph: Graph, name: str) -> str:
 
 
 def _sensitivity(graph: Graph, values: Mapping[str, Array], name: str, judged: Sequence[str]) -> float:
-    tensor, rng = graph.types[name], np.random.default_rng(0)
-    noise = rng.standard_normal(values[name].shape) * NOISE * np.sqrt(_variance(graph, values, name)) / tensor.q.scale
+    tensor = graph.types[name]
+    noise = _error(graph, values, name) * NOISE * np.sqrt(_variance(graph, values, name)) / tensor.q.scale
     noisy = np.clip(np.rint(values[name] + noise), *tensor.dtype.limits).astype(tensor.dtype.numpy)
     got, arrived = {**values, name: noisy}, 0.0
     for node in _downstream(graph, name):
@@ -46,6 +48,24 @@ def _sensitivity(graph: Graph, values: Mapping[str, Array], name: str, judged: S
         lost = graph.types[n].dequantize(got[n]) - graph.types[n].dequantize(values[n])
         arrived += float(np.mean(lost**2)) / (_variance(graph, values, n) + 1e-30)
     return max(arrived / NOISE**2, 1e-9)
+
+
+def _error(graph: Graph, values: Mapping[str, Array], name: str) -> Real:
+    """An error of variance 1 such as other weights of the layer that computes `name` would make, less its mean.
+
+    It depends on the layer's inputs, so that it does not vanish in a mean over pixels as independent noise would.
+    """
+    node, rng = graph.producer(name), np.random.default_rng(0)
+    assert node is not None
+    call = call_of(graph, node)
+    source = values[node.inputs[0]]
+    inputs = rows(call, call.input(0).dequantize(source.reshape(-1, *source.shape[2:])))
+    deviation = np.std(inputs, axis=0)
+    weights = rng.standard_normal((inputs.shape[1], call.output.shape[-1] // inputs.shape[1], inputs.shape[2]))
+    weights /= np.maximum(deviation, deviation.max() * 1e-3 + 1e-30)[:, None, :]
+    made = (inputs.transpose(1, 0, 2) @ weights.transpose(0, 2, 1)).transpose(1, 0, 2)
+    centred = made - made.mean(axis=0)
+    return np.asarray(centred / (np.std(centred) + 1e-30)).reshape(values[name].shape)
 
 
 def _variance(graph: Graph, values: Mapping[str, Array], name: str) -> float:
