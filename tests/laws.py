@@ -71,13 +71,18 @@ def tflm(data: bytes, sets: Sequence[Inputs]) -> list[list[Array]]:
     return answers
 
 
-def sources(graph: Graph, optimize: Optimize = "balanced") -> dict[str, str]:
-    """The generated C of a graph, for the host."""
-    program = lower(graph, load_target("host"), optimize)
+def sources(graph: Graph, optimize: Optimize = "balanced", features: frozenset[str] = frozenset()) -> dict[str, str]:
+    """The generated C of a graph for the host, also with kernels for cores that have `features`, in portable form."""
+    program = lower(graph, replace(load_target("host"), features=features), optimize)
     return emit(program, plan(program), ["test"])
 
 
-def run_c(graphs: Sequence[Graph], sets: Sequence[Sequence[Inputs]], cc: str = "gcc") -> list[list[list[Array]]]:
+def run_c(
+    graphs: Sequence[Graph],
+    sets: Sequence[Sequence[Inputs]],
+    cc: str = "gcc",
+    features: frozenset[str] = frozenset(),
+) -> list[list[list[Array]]]:
     """Outputs of the generated C for each graph and each of its input sets: one compilation, one process.
 
     The driver is this function's own: it shares nothing with the harness that `tinygen verify` uses.
@@ -87,7 +92,8 @@ def run_c(graphs: Sequence[Graph], sets: Sequence[Sequence[Inputs]], cc: str = "
         names = []
         for index, graph in enumerate(graphs):
             named = replace(graph, name=f"m{index}")
-            for file, text in sources(named, ("balanced", "size", "speed")[index % 3]).items():  # type: ignore[arg-type]
+            optimize: Optimize = ("balanced", "size", "speed")[index % 3]  # type: ignore[assignment]
+            for file, text in sources(named, optimize, features).items():
                 (where / file).write_text(text)
             names.append(f"m{index}")
         (where / "main.c").write_text(_driver(graphs, [len(s) for s in sets]))
@@ -131,6 +137,29 @@ def _outputs(graphs: Sequence[Graph], counts: Sequence[int], data: bytes) -> lis
         result.append(answers)
     assert at == len(data)
     return result
+
+
+def joined(graphs: Sequence[Graph], name: str = "joined") -> Graph:
+    """All `graphs` side by side in one, with all their inputs and outputs."""
+
+    def renamed(names: Sequence[str], index: int) -> tuple[str, ...]:
+        return tuple(f"{index}:{n}" if n else n for n in names)
+
+    parts = list(enumerate(graphs))
+    return replace(
+        graphs[0],
+        name=name,
+        inputs=tuple(n for i, g in parts for n in renamed(g.inputs, i)),
+        outputs=tuple(n for i, g in parts for n in renamed(g.outputs, i)),
+        types={f"{i}:{n}": t for i, g in parts for n, t in g.types.items()},
+        constants={f"{i}:{n}": c for i, g in parts for n, c in g.constants.items()},
+        storage={f"{i}:{n}": form for i, g in parts for n, form in g.storage.items()},
+        nodes=tuple(
+            replace(node, name=f"{i}:{node.name}", inputs=renamed(node.inputs, i), outputs=renamed(node.outputs, i))
+            for i, g in parts
+            for node in g.nodes
+        ),
+    )
 
 
 def assert_equal(name: str, got: Sequence[Array], expected: Sequence[Array]) -> None:

@@ -15,7 +15,7 @@ from tinygen.ops.wide import reduced
 
 def output_params(call: Call[Any], bias: Array) -> dict[str, int | float | Array]:
     """The fields of the macro `fields`: `bias` (one for each output channel), requantization, clamp."""
-    multipliers, shifts = _requantization(call)
+    multipliers, shifts = requantization(call)
     low, high = limits_of(call)
     return {
         "output_offset": call.output.q.zero_point,
@@ -28,7 +28,7 @@ def output_params(call: Call[Any], bias: Array) -> dict[str, int | float | Array
     }
 
 
-def _requantization(call: Call[Any]) -> tuple[Array, Array]:
+def requantization(call: Call[Any]) -> tuple[Array, Array]:
     """Multipliers and shifts, one for each output channel; one of each where all channels have the same."""
     multipliers, shifts = multipliers_of(call)
     same = bool(np.all(multipliers == multipliers[0]) and np.all(shifts == shifts[0]))
@@ -37,7 +37,7 @@ def _requantization(call: Call[Any]) -> tuple[Array, Array]:
 
 def wide_params(call: Call[Any], channels: int) -> dict[str, int | float | Array]:
     """The fields of the macro `wide_fields`: as `output_params`, with sums of 64 bits and one rounding or two."""
-    multipliers, shifts = _requantization(call)
+    multipliers, shifts = requantization(call)
     low, high = limits_of(call)
     once = rounds_once(call)
     return {

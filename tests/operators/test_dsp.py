@@ -1,0 +1,167 @@
+"""Kernels for the DSP extension: they compute what the reference does, in their portable form and on Cortex-M."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.convolutions import Spatial, output_quant, spatials, weight_scales
+from tests.laws import assert_equal, draw_inputs, joined, load, run_c
+from tests.operators import test_conv_2d, test_depthwise_conv_2d, test_fully_connected
+from tests.strategies import FEW, quants
+from tinygen import api, toolchain
+from tinygen.ir.graph import Graph
+from tinygen.kernels import kernels_for
+from tinygen.kernels.base import PLAIN, Kernel
+from tinygen.lower import lower
+from tinygen.reference import run
+from tinygen.target import load_target
+from tinygen.verify.build_dir import read_build
+from tinygen.verify.qemu import run_qemu
+
+DSP = frozenset({"dsp"})
+CORES = ("cortex-m4", "cortex-m7", "cortex-m33")
+M4 = load_target("cortex-m4")
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> bytes:
+    """Any window, also one that reaches over several bands of output pixels; sums that are scaled down."""
+    s, filters = draw(spatials(max_channels=17)), draw(st.integers(2, 9))
+    source, scales = draw(quants()), draw(weight_scales(filters))
+    target = draw(output_quant(source[0], scales, s.kernel[0] * s.kernel[1] * s.channels))
+    return test_conv_2d.build(s, 1, filters, draw(st.integers(0, 2**32)), source, scales, target)
+
+
+@st.composite
+def depthwise(draw: st.DrawFn) -> bytes:
+    """Half of them with windows of 3x3, which have a kernel within the kernel."""
+    s = draw(spatials(channels=draw(st.integers(4, 33))))
+    if draw(st.booleans()):
+        s = Spatial((*s.shape[:1], 7, 9, s.channels), (3, 3), s.stride, (s.dilation[0], 1), s.same, s.activation)
+    source, scales = draw(quants()), draw(weight_scales(s.channels))
+    target = draw(output_quant(source[0], scales, s.kernel[0] * s.kernel[1]))
+    return test_depthwise_conv_2d.build(s, 1, draw(st.integers(0, 2**32)), source, scales, target)
+
+
+FILES = st.tuples(
+    convolutions(), convolutions(), convolutions(), convolutions(), depthwise(), depthwise(), depthwise(),
+    test_fully_connected.models(), test_fully_connected.models(), test_fully_connected.models(),
+)  # fmt: skip
+
+
+def edges() -> list[bytes]:
+    """Shapes on the kernels' limits: windows that end with the image, bands, one window, excess values, dilations."""
+    quant = (0.1, -3), [0.02], (1.0, 3)
+    shapes = [
+        (Spatial((1, 5, 7, 3), (3, 3), same=False), 4),
+        (Spatial((2, 9, 8, 3), (3, 3), (2, 2)), 3),
+        (Spatial((1, 1, 1, 7), (1, 1)), 2),
+        (Spatial((2, 1, 2, 5), (1, 1)), 2),
+        (Spatial((1, 12, 12, 64), (1, 1)), 5),
+        (Spatial((1, 6, 6, 33), (3, 3), activation=3), 7),
+        (Spatial((1, 10, 9, 4), (3, 3), dilation=(2, 2)), 4),
+        (Spatial((1, 7, 9, 6), (2, 3), dilation=(1, 3), same=False), 4),
+        (Spatial((1, 25, 5, 1), (10, 4), (2, 2), activation=1), 6),
+        (Spatial((1, 4, 3, 2), (5, 5)), 5),
+    ]
+    deep = [
+        Spatial((1, 7, 5, 4), (3, 3)),
+        Spatial((2, 6, 6, 11), (3, 3), (2, 2), activation=3),
+        Spatial((1, 9, 9, 40), (3, 3), dilation=(2, 1)),
+        Spatial((1, 4, 7, 5), (3, 3), dilation=(1, 2)),
+        Spatial((1, 4, 30, 64), (3, 3), same=False),
+        Spatial((1, 1, 1, 6), (5, 4), activation=1),
+    ]
+    dense = [((1, 8), (4, 8)), ((3, 23), (7, 23)), ((1, 64), (12, 64))]
+    return [
+        *(test_conv_2d.build(s, 1, filters, 5, *quant) for s, filters in shapes),
+        *(test_depthwise_conv_2d.build(s, 1, 5, *quant) for s in deep),
+        *(test_fully_connected.simple(shape, weights, 0.01) for shape, weights in dense),
+    ]
+
+
+@contextmanager
+def preferred() -> Iterator[None]:
+    """Within it, kernels for DSP are chosen wherever they can be."""
+
+    def offered(op: str) -> list[Kernel]:
+        return [replace(k, speed=0.0) if "dsp" in k.requires else k for k in kernels_for(op) if k.form == PLAIN]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tinygen.selection.kernels_for", offered)
+        yield
+
+
+def assert_computes(graphs: Sequence[Graph]) -> None:
+    """The portable form of the C, under sanitizers, computes what the reference does."""
+    sets = [draw_inputs(graph, 0) for graph in graphs]
+    with preferred():
+        outputs = run_c(graphs, sets, features=DSP)
+    for graph, inputs, answers in zip(graphs, sets, outputs, strict=True):
+        for values, got in zip(inputs, answers, strict=True):
+            assert_equal(f"C of {graph.nodes[0].op} for DSP", got, run(graph, values))
+
+
+def assert_runs(graphs: Sequence[Graph], core: str, folder: Path) -> None:
+    """One program that holds all `graphs` computes the same on a core, and warns of nothing."""
+    graph = joined(graphs)
+    sets = draw_inputs(graph, 0)
+    with preferred():
+        built = api.build(graph, core, optimize="speed")
+    done = run_qemu(read_build(built.write(folder)), sets, load_target(core))
+    assert done.warnings == ""
+    for values, got in zip(sets, done.outputs, strict=True):
+        assert_equal(f"C for {core}", got, run(graph, values))
+
+
+@settings(FEW, max_examples=2)
+@given(FILES)
+def test_laws(files: tuple[bytes, ...]) -> None:
+    assert_computes([load(data) for data in files])
+
+
+def test_edges() -> None:
+    graphs = [load(data) for data in edges()]
+    with preferred():
+        kernels = {step.kernel for graph in graphs for step in lower(graph, M4).steps}
+    assert kernels == {f"{op}/dsp" for op in ("conv_2d", "depthwise_conv_2d", "fully_connected")}
+    assert_computes(graphs)
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("core", CORES)
+def test_edges_on_a_core(core: str, tmp_path: Path) -> None:
+    assert_runs([load(data) for data in edges()], core, tmp_path)
+
+
+@pytest.mark.qemu
+@settings(FEW, max_examples=2)
+@given(st.lists(FILES, min_size=3, max_size=3))
+def test_laws_on_cortex_m4(tmp_path_factory: pytest.TempPathFactory, files: list[tuple[bytes, ...]]) -> None:
+    assert_runs([load(data) for some in files for data in some], "cortex-m4", tmp_path_factory.mktemp("drawn"))
+
+
+@pytest.mark.parametrize("options", [["-O0"], ["-Os", "-fno-omit-frame-pointer"], ["-O3", "-fstack-protector-all"]])
+def test_assembly_leaves_registers_enough(options: list[str], tmp_path: Path) -> None:
+    """Inline assembly that asks for more registers than there are does not compile."""
+    with preferred():
+        built = api.build(joined([load(data) for data in edges()]), "cortex-m4")
+    folder = built.write(tmp_path / "joined")
+    command = [toolchain.find_cross(), *M4.cflags, *toolchain.CFLAGS, *options, "-Werror"]
+    toolchain.run([*command, "-c", folder / "joined.c", "-o", tmp_path / "out.o"])
+
+
+def test_every_multiplier_is_asked() -> None:
+    """Sums that are scaled up are not for these kernels: their requantization only shifts right."""
+    spatial = Spatial((1, 4, 4, 4), (3, 3))
+    up = test_conv_2d.build(spatial, 1, 2, 0, (0.5, 0), [0.5, 4.0], (1.0, 0))
+    assert lower(load(up), M4).steps[0].kernel == "conv_2d/portable"
+    down = test_conv_2d.build(spatial, 1, 2, 0, (0.5, 0), [0.5, 0.9], (1.0, 0))
+    assert lower(load(down), M4).steps[0].kernel == "conv_2d/dsp"
