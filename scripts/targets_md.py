@@ -15,7 +15,9 @@ HEAD = """\
 <!-- Made from targets/ by `make docs`; change the data, not this page. -->
 
 A target is a core, or a board with its core's data. A core has no limits; a board's RAM and flash are a budget that
-`tinygen build` keeps to. To add one, add a file to `targets/cores` or `targets/boards`.
+`tinygen build` keeps to. To add one, add a file to `targets/cores` or `targets/boards`. The floor of a core is the
+instructions per MAC that multiply and add int8 values, with nothing loaded or stored: `tinygen profile` shows it beside
+what layers take.
 """
 
 
@@ -29,7 +31,7 @@ def page() -> str:
         [
             HEAD,
             "## Cores\n",
-            *table(["Name", "Features", "Runs on", "Compiler flags", "Description"], map(core_row, cores)),
+            *table(["Name", "Features", "Floor", "Runs on", "Compiler flags", "Description"], map(core_row, cores)),
             "\n## Boards\n",
             *table(["Name", "Core", "RAM", "Flash", "Clock", "Description"], map(board_row, real)),
             "\n## Machines of QEMU\n",
@@ -52,7 +54,8 @@ def is_emulated(board: Target) -> bool:
 def core_row(core: Target) -> list[str]:
     runs_on = f"`{core.emulator.board}` ({core.emulator.core})" if core.emulator else "this computer"
     flags = f"`{' '.join(core.cflags)}`" if core.cflags else "none"
-    return [f"`{core.name}`", ", ".join(sorted(core.features)) or "none", runs_on, flags, core.description]
+    floor = f"{core.floor:g}" if core.floor else ""
+    return [f"`{core.name}`", ", ".join(sorted(core.features)) or "none", floor, runs_on, flags, core.description]
 
 
 def board_row(board: Target) -> list[str]:

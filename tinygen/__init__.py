@@ -21,7 +21,7 @@ from tinygen.errors import (
     VerificationError,
 )
 from tinygen.evaluation import Evaluation, evaluate
-from tinygen.running import read_report, run, run_on, verify
+from tinygen.running import profile, read_report, run, run_on, verify
 from tinygen.version import VERSION as __version__
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "evaluate",
     "inspect",
     "load",
+    "profile",
     "quantize_model",
     "read_report",
     "run",

@@ -16,6 +16,7 @@ from rich.text import Text
 from tinygen import api, doctor, running
 from tinygen.commands.compression import compress_, compressed, tell
 from tinygen.commands.data import evaluate, quantize
+from tinygen.commands.profile import profile
 from tinygen.commands.terminal import (
     ERR,
     OUT,
@@ -56,6 +57,7 @@ def main() -> None:
 
 main.add_command(compress_)
 main.add_command(evaluate)
+main.add_command(profile)
 main.add_command(quantize)
 
 

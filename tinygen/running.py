@@ -22,6 +22,7 @@ from tinygen.verify.build_dir import read_build
 from tinygen.verify.check import Verification, check_on
 from tinygen.verify.harness import check_vectors
 from tinygen.verify.host import run_host
+from tinygen.verify.profile import Profile, profile_on
 from tinygen.verify.qemu import run_qemu
 from tinygen.verify.vectors import load_vectors, make_vectors
 
@@ -57,6 +58,17 @@ def verify(
     )
     checked = tuple(check_on(made, graph, sets, machine) for machine in machines(made.report["target"]["name"], on))
     return Verification(made.name, checked, made.modified)
+
+
+def profile(folder: str | Path, *, seed: int = 0) -> Profile:
+    """The instructions of each layer of the C that lies in `folder`, on its target's machine under QEMU.
+
+    The input is a seeded random one. Raises `UsageError` if the build is for the host or its machine counts nothing.
+    """
+    made = read_build(folder)
+    target = load_target(made.report["target"]["name"])
+    (vector,) = make_vectors(made.inputs, 1, seed, spreads(read_graph(folder)))
+    return profile_on(made, vector, target)
 
 
 def read_graph(folder: str | Path) -> Graph:

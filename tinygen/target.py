@@ -21,12 +21,12 @@ else:
 FEATURES = frozenset({"dsp", "mve", "fpu"})
 
 #: The keys of each table, with their types; those in `_OPTIONAL` may be absent.
-_CORE = {"description": str, "features": list, "cflags": list, "zig": str, "emulator": str}
+_CORE = {"description": str, "features": list, "cflags": list, "zig": str, "floor": float, "emulator": str}
 _BOARD = {"description": str, "core": str, "ram": int, "flash": int, "clock": int}
 _QEMU_BOARD = {"description": str, "core": str, "qemu": dict}
 _QEMU = {"machine": str, "cpu": str, "options": list, "tick_ns": float, "flash": dict, "ram": dict}
 _REGION = {"origin": int, "size": int}
-_OPTIONAL = frozenset({"zig", "emulator", "cpu", "options", "tick_ns"})
+_OPTIONAL = frozenset({"zig", "floor", "emulator", "cpu", "options", "tick_ns"})
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class Target:
     """A core, or a board with its core's data: what code is generated, compiled and measured for.
 
     `ram` and `flash` are bytes (None: no limit known), `clock` is Hz. `cflags` suit gcc and clang alike; `zig` is the
-    ``-mcpu`` of ``zig cc``. `emulator` runs the core's code; None where the code runs on this computer.
+    ``-mcpu`` of ``zig cc``. `emulator` runs the core's code; None where the code runs on this computer. `floor` is the
+    instructions per MAC that multiply and add int8, with nothing loaded: what no kernel falls below; None: not known.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Target:
     ram: int | None = None
     flash: int | None = None
     clock: int | None = None
+    floor: float | None = None
 
     @property
     def is_host(self) -> bool:
@@ -127,6 +129,7 @@ def _core(name: str) -> Target:
         cflags=tuple(table["cflags"]),
         zig=table.get("zig"),
         emulator=_emulator(table["emulator"]) if "emulator" in table else None,
+        floor=table.get("floor"),
     )
 
 

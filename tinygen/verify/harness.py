@@ -32,10 +32,11 @@ class Exit(IntEnum):
 
 
 class Mode(Enum):
-    """What the harness does besides inference: nothing, record every step, or count instructions and stack."""
+    """What the harness does besides inference: nothing, record or count every step, or count the whole and stack."""
 
     PLAIN = "plain"
     TRACED = "traced"
+    PROFILED = "profiled"
     COUNTED = "counted"
 
 
@@ -95,7 +96,7 @@ def compile_all(
     build: BuildDir, sources: Sequence[Path], folder: Path, compiler: Sequence[str], opt: str, mode: Mode
 ) -> tuple[list[Path], str]:
     """Compile harness and model in `folder` with `compiler` and its flags; returns the objects and the warnings."""
-    hook = ["-include", str(folder / "hook.h")] if mode is Mode.TRACED else []
+    hook = ["-include", str(folder / "hook.h")] if mode in (Mode.TRACED, Mode.PROFILED) else []
     jobs = [(source, "-O1", list[str]()) for source in sources] + [(build.source, opt, hook)]
     objects, warnings = [], ""
     for number, (source, level, extra) in enumerate(jobs):

@@ -51,20 +51,10 @@ def run_qemu(
     an array does not fit its input or the target has no emulator; `ToolError` if a tool or a large enough machine is
     missing.
     """
-    if target.emulator is None:
-        raise UsageError(f"target {target.name} has no emulator: choose a Cortex-M core or board")
-    qemu, compiler = toolchain.find_qemu(), [toolchain.find_cross(), *target.cflags]
     mode = Mode.TRACED if trace else Mode.COUNTED
     with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
         folder = Path(temporary).resolve()
-        harness.write_inputs(build, vectors, folder)
-        sources = harness.write_sources(build, folder, mode, STATIC)
-        level = opt or build.report.get("flash", {}).get("optimization", "-O2")
-        objects, warnings = harness.compile_all(build, sources, folder, compiler, level, mode)
-        machine = _link(build, objects, folder, compiler, target.emulator)
-        what = f"{build.name}_run on {machine.board}"
-        done = execute([*_command(qemu, machine)], folder, timeout, what, dict(os.environ))
-        _check(done, what, machine.ram)
+        machine, warnings = _run(build, vectors, target, mode, opt, timeout, folder)
         counts, stack = (None, None) if trace else read_stats((folder / "stats.txt").read_text(), machine.tick_ns)
         return Execution(
             where=machine.board,
@@ -74,6 +64,42 @@ def run_qemu(
             stack=stack,
             warnings=warnings,
         )
+
+
+def profile_qemu(
+    build: BuildDir, vector: Sequence[Array], target: Target, opt: str | None = None, timeout: float = 300.0
+) -> tuple[str, tuple[int, ...]]:
+    """The machine, and the instructions that each step of `build` takes for one input set; raises as `run_qemu`."""
+    with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
+        folder = Path(temporary).resolve()
+        machine, _ = _run(build, [vector], target, Mode.PROFILED, opt, timeout, folder)
+        if machine.tick_ns is None:
+            raise UsageError(f"{machine.board} has no SysTick to count instructions with: choose another core")
+        return machine.board, read_profile((folder / "stats.txt").read_text(), machine.tick_ns)
+
+
+def _run(
+    build: BuildDir,
+    vectors: Sequence[Sequence[Array]],
+    target: Target,
+    mode: Mode,
+    opt: str | None,
+    timeout: float,
+    folder: Path,
+) -> tuple[Emulator, str]:
+    """Compile and run in `folder`; the machine, and the compiler's warnings."""
+    if target.emulator is None:
+        raise UsageError(f"target {target.name} has no emulator: choose a Cortex-M core or board")
+    qemu, compiler = toolchain.find_qemu(), [toolchain.find_cross(), *target.cflags]
+    harness.write_inputs(build, vectors, folder)
+    sources = harness.write_sources(build, folder, mode, STATIC)
+    level = opt or build.report.get("flash", {}).get("optimization", "-O2")
+    objects, warnings = harness.compile_all(build, sources, folder, compiler, level, mode)
+    machine = _link(build, objects, folder, compiler, target.emulator)
+    what = f"{build.name}_run on {machine.board}"
+    done = execute([*_command(qemu, machine)], folder, timeout, what, dict(os.environ))
+    _check(done, what, machine.ram)
+    return machine, warnings
 
 
 def _command(qemu: str, machine: Emulator) -> Iterator[str]:
@@ -145,6 +171,16 @@ def read_stats(text: str, tick_ns: float | None) -> tuple[tuple[int, ...] | None
         for label, wraps, ticks in rows
         if label == "run"
     ), stack
+
+
+def read_profile(text: str, tick_ns: float) -> tuple[int, ...]:
+    """Instructions of each step, from what the harness wrote; the first line is what counting costs."""
+    rows = [(int(first, 16), int(second, 16)) for _, first, second in map(str.split, text.splitlines())]
+    empty = _ticks(*rows[0])
+    return tuple(
+        round((_ticks(wraps, ticks) - empty) * tick_ns / (1 << SHIFT)) - wraps * WRAP_INSTRUCTIONS
+        for wraps, ticks in rows[1:]
+    )
 
 
 def _ticks(wraps: int, ticks: int) -> int:

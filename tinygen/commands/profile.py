@@ -1,0 +1,44 @@
+"""The command that shows where instructions go."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from tinygen import running
+from tinygen.commands.terminal import ERR, OUT, json_option
+from tinygen.verify.profile import Profile
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random input.")
+@json_option
+def profile(folder: Path, seed: int, as_json: bool) -> None:
+    """Count the instructions of each layer of the C in FOLDER under QEMU."""
+    with ERR.status(Text(f"profiling {folder}")):
+        found = running.profile(folder, seed=seed)
+    if as_json:
+        click.echo(json.dumps(found.as_dict(), indent=1))
+        return
+    OUT.print(_table(found))
+    for line in found.lines():
+        OUT.print(line)
+
+
+def _table(found: Profile) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title in ("step", "operator", "name", "kernel"):
+        table.add_column(title, overflow="ellipsis", no_wrap=True)
+    for title in ("output", "MACs", "instructions", "per MAC", "share"):
+        table.add_column(title, justify="right")
+    for layer in found.layers:
+        per_mac = "" if layer.per_mac is None else f"{layer.per_mac:.2f}"
+        numbers = f"{layer.macs:,}", f"{layer.instructions:,}", per_mac, f"{layer.share:.1%}"
+        shape = "×".join(map(str, layer.output_shape))
+        table.add_row(str(layer.step), layer.op, layer.name, layer.kernel, shape, *numbers)
+    return table
