@@ -47,6 +47,12 @@ def _digits() -> tuple[Array, Array | None]:
     return found["x"].astype(np.float32)[..., None] / np.float32(255), found["y"].astype(np.int64)
 
 
+def _normalized() -> tuple[Array, Array | None]:
+    """The same, less their mean, over their deviation, as PyTorch's examples have it."""
+    values, labels = _digits()
+    return ((values - np.float32(0.1307)) / np.float32(0.3081)).astype(np.float32), labels
+
+
 def _hands() -> tuple[Array, Array | None]:
     found = zoo.dataset("hand_gesture_mediapipe/keypoint")
     return found["x"].astype(np.float32), found["y"].astype(np.int64)
@@ -75,7 +81,12 @@ TASKS = {
         Task("kws", "mlperf_tiny/kws01_int8.tflite", _keywords, "keyword spotting, half of mlperf_kws01 each"),
         Task("mnist", "ai_edge_quantizer/conv_fc_mnist.tflite", _digits, "a float CNN, mnist_t10k"),
         Task("mnist-resnet", "tinymaix/mnist_resnet_f.tflite", _digits, "a float CNN with a residual, mnist_t10k"),
-        Task("lenet", "mit_tinyengine/ptq_mnist_lenet-300-100.tflite", _digits, "dense layers, int8, mnist_t10k"),
+        Task(
+            "lenet",
+            "mit_tinyengine/ptq_mnist_lenet-300-100.tflite",
+            _normalized_digits,
+            "dense layers, int8, mnist_t10k",
+        ),
         Task("hands", "kazuhito/keypoint_classifier.tflite", _hands, "dense layers, float, hand_gesture_mediapipe"),
         Task("ad", "mlperf_tiny/ad01_fp32.tflite", _spectra, "an autoencoder, float, seeded spectra"),
         Task("ad-golden", "mlperf_tiny/ad01_fp32.tflite", _golden, "the same, normal noise and the golden inputs"),
