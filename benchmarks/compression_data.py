@@ -84,7 +84,7 @@ TASKS = {
         Task(
             "lenet",
             "mit_tinyengine/ptq_mnist_lenet-300-100.tflite",
-            _normalized_digits,
+            _normalized,
             "dense layers, int8, mnist_t10k",
         ),
         Task("hands", "kazuhito/keypoint_classifier.tflite", _hands, "dense layers, float, hand_gesture_mediapipe"),
