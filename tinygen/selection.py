@@ -132,7 +132,8 @@ def _best(options: Sequence[Choice], optimize: Optimize) -> Choice:
     plain = [o for o in options if o.kernel.form == PLAIN]
     if optimize == "balanced" and plain:
         fastest = min(plain, key=lambda o: o.speed)
-        options = [o for o in options if o.speed <= fastest.speed or o.bytes <= WORTH_A_FORM * fastest.bytes]
+        forms = [o for o in options if o.kernel.form != PLAIN]
+        options = [fastest, *(o for o in forms if o.speed <= fastest.speed or o.bytes <= WORTH_A_FORM * fastest.bytes)]
     return min(options, key=lambda o: (o.bytes, o.speed))
 
 

@@ -25,7 +25,6 @@ from tinygen.target import load_target
 from tinygen.verify.build_dir import read_build
 from tinygen.verify.qemu import run_qemu
 
-DSP = frozenset({"dsp"})
 CORES = ("cortex-m4", "cortex-m7", "cortex-m33")
 M4 = load_target("cortex-m4")
 
@@ -88,32 +87,32 @@ def edges() -> list[bytes]:
 
 
 @contextmanager
-def preferred() -> Iterator[None]:
-    """Within it, kernels for DSP are chosen wherever they can be."""
+def preferred(feature: str = "dsp") -> Iterator[None]:
+    """Within it, kernels that require `feature` are chosen wherever they can be."""
 
     def offered(op: str) -> list[Kernel]:
-        return [replace(k, speed=0.0) if "dsp" in k.requires else k for k in kernels_for(op) if k.form == PLAIN]
+        return [replace(k, speed=0.0) if feature in k.requires else k for k in kernels_for(op) if k.form == PLAIN]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tinygen.selection.kernels_for", offered)
         yield
 
 
-def assert_computes(graphs: Sequence[Graph]) -> None:
+def assert_computes(graphs: Sequence[Graph], feature: str = "dsp") -> None:
     """The portable form of the C, under sanitizers, computes what the reference does."""
     sets = [draw_inputs(graph, 0) for graph in graphs]
-    with preferred():
-        outputs = run_c(graphs, sets, features=DSP)
+    with preferred(feature):
+        outputs = run_c(graphs, sets, features=frozenset({feature}))
     for graph, inputs, answers in zip(graphs, sets, outputs, strict=True):
         for values, got in zip(inputs, answers, strict=True):
-            assert_equal(f"C of {graph.nodes[0].op} for DSP", got, run(graph, values))
+            assert_equal(f"C of {graph.nodes[0].op} with {feature}", got, run(graph, values))
 
 
-def assert_runs(graphs: Sequence[Graph], core: str, folder: Path) -> None:
+def assert_runs(graphs: Sequence[Graph], core: str, folder: Path, feature: str = "dsp") -> None:
     """One program that holds all `graphs` computes the same on a core, and warns of nothing."""
     graph = joined(graphs)
     sets = draw_inputs(graph, 0)
-    with preferred():
+    with preferred(feature):
         built = api.build(graph, core, optimize="speed")
     done = run_qemu(read_build(built.write(folder)), sets, load_target(core))
     assert done.warnings == ""
