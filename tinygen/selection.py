@@ -66,7 +66,11 @@ def select(graph: Graph, target: Target, optimize: Optimize) -> dict[str, Choice
     save much of a node's constants. Kernels for a form of weights are taken one after the other, as long as all that
     choose one save more than its code.
     """
-    options = {node.outputs[0]: able(graph, node, target, optimize) for node in graph.nodes if _runs(graph, node)}
+    running = [node for node in graph.nodes if _runs(graph, node)]
+    live = live_bytes(graph)
+    room = max(live.values(), default=0)
+    free = {name: None if optimize == "speed" else room - taken for name, taken in live.items()}
+    options = {n.outputs[0]: _fitting(able(graph, n, target, optimize), free[n.outputs[0]]) for n in running}
     forms = {o.kernel.template for some in options.values() for o in some if o.kernel.form != PLAIN}
     if optimize == "speed":
         return _chosen(options, forms, optimize)
@@ -78,6 +82,28 @@ def select(graph: Graph, target: Target, optimize: Optimize) -> dict[str, Choice
             break
         taken, chosen = {*taken, best}, more[best]
     return chosen
+
+
+def live_bytes(graph: Graph) -> dict[str, int]:
+    """For each node that runs, by its first output: bytes of the tensors that live meanwhile, in the graph's order.
+
+    The arena takes at least as many as the largest of these. A view is the tensor that it shows.
+    """
+    of = {name: name for name in graph.types}
+    for node in graph.nodes:
+        if not _runs(graph, node):
+            of[node.outputs[0]] = of[node.inputs[0]]
+    born = {name: i for i, node in enumerate(graph.nodes) for name in node.outputs}
+    dead = {of[name]: i for i, node in enumerate(graph.nodes) for name in (*node.outputs, *node.inputs) if name}
+    dead |= {of[name]: len(graph.nodes) for name in graph.outputs}
+    spans = [(born.get(name, -1), dead[name], graph.types[name].bytes) for name in dead if name not in graph.constants]
+    at = {node.outputs[0]: i for i, node in enumerate(graph.nodes) if _runs(graph, node)}
+    return {name: sum(size for first, last, size in spans if first <= i <= last) for name, i in at.items()}
+
+
+def _fitting(options: Sequence[Choice], free: int | None) -> list[Choice]:
+    """Those `options` that need no more room than there is; None: any."""
+    return [o for o in options if not o.kernel.roomy or free is None or o.scratch <= free]
 
 
 def _chosen(options: Mapping[str, Sequence[Choice]], forms: Collection[str], optimize: Optimize) -> dict[str, Choice]:

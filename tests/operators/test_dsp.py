@@ -6,21 +6,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.convolutions import Spatial, output_quant, spatials, weight_scales
+from tests.convolutions import Spatial, integers, output_quant, spatials, weight_scales
 from tests.laws import assert_equal, draw_inputs, joined, load, run_c
 from tests.operators import test_conv_2d, test_depthwise_conv_2d, test_fully_connected
 from tests.strategies import FEW, quants
+from tests.tflite_builder import ModelBuilder
 from tinygen import api, toolchain
 from tinygen.ir.graph import Graph
 from tinygen.kernels import kernels_for
 from tinygen.kernels.base import PLAIN, Kernel
 from tinygen.lower import lower
 from tinygen.reference import run
+from tinygen.selection import Optimize, live_bytes, select
 from tinygen.target import load_target
 from tinygen.verify.build_dir import read_build
 from tinygen.verify.qemu import run_qemu
@@ -164,3 +167,41 @@ def test_every_multiplier_is_asked() -> None:
     assert lower(load(up), M4).steps[0].kernel == "conv_2d/portable"
     down = test_conv_2d.build(spatial, 1, 2, 0, (0.5, 0), [0.5, 0.9], (1.0, 0))
     assert lower(load(down), M4).steps[0].kernel == "conv_2d/dsp"
+
+
+def chain() -> Graph:
+    """Convolutions of 24x24x8, of 24x24x8 and of 6x6x8 outputs; the first is also added to the second."""
+    b, quant = ModelBuilder(), ("int8", 0.1, 0)
+    x = b.tensor((1, 24, 24, 8), *quant)
+    w = [b.tensor((8, 3, 3, 8), "int8", 0.01, 0, integers(seed, (8, 3, 3, 8))) for seed in range(3)]
+    first, second, both = (b.tensor((1, 24, 24, 8), *quant) for _ in range(3))
+    last = b.tensor((1, 6, 6, 8), *quant)
+    near = Spatial((1, 24, 24, 8), (3, 3)).options
+    b.op("CONV_2D", [x, w[0]], [first], "Conv2DOptions", **near)
+    b.op("CONV_2D", [first, w[1]], [second], "Conv2DOptions", **near)
+    b.op("ADD", [first, second], [both], "AddOptions")
+    b.op("CONV_2D", [both, w[2]], [last], "Conv2DOptions", **Spatial((1, 24, 24, 8), (3, 3), (4, 4)).options)
+    return load(b.finish([x], [last]))
+
+
+def test_live_bytes() -> None:
+    size = 24 * 24 * 8
+    assert list(live_bytes(chain()).values()) == [2 * size, 2 * size, 3 * size, size + 6 * 6 * 8]
+
+
+def test_memory_is_taken_where_there_is_room() -> None:
+    """Where a sum of two needs more in any case; under `speed` wherever it helps, under `ram` not at all."""
+    chosen = {o: [*select(chain(), M4, o).values()] for o in get_args(Optimize)}
+    roomy = {o: [c.kernel.roomy for c in choices if c.call.op == "CONV_2D"] for o, choices in chosen.items()}
+    assert roomy == {"speed": [True] * 3, "size": [False, False, True], "ram": [False] * 3, "balanced": roomy["size"]}
+    assert [c.scratch for c in chosen["ram"]] == [0] * 4
+    assert max(c.scratch for c in chosen["balanced"]) < min(c.scratch for c in chosen["speed"][:2])
+
+
+def test_the_arena_does_not_grow_for_room() -> None:
+    """Kernels that ask for room take what the rest leaves free."""
+    with pytest.MonkeyPatch.context() as patch:
+        wanted = api.build(chain(), "cortex-m4").report["ram"]["arena"]
+        patch.setattr("tinygen.selection.kernels_for", lambda op: [k for k in kernels_for(op) if not k.roomy])
+        without = api.build(chain(), "cortex-m4").report["ram"]["arena"]
+    assert wanted <= without

@@ -35,7 +35,7 @@ KERNELS = tuple(
         uses=("common/requantize", "common/rescale"),
         in_place=same_shape_in_place,
         wide=wide,
-        speed=20.0,
+        speed=45.0,
     )
     for op in ("ADD", "SUB")
     for wide in (False, True)

@@ -8,6 +8,7 @@ products share. In a depthwise convolution, rows of the image are widened once; 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from tinygen.ops.convolution import ConvAttrs, input_of, limits_of, multipliers_
 
 #: Bytes of widened windows or rows, roughly: more windows share the widening of filters.
 BAND_BYTES = 4096
+#: The same where memory is to spare.
+ROOMY_BYTES = 16384
 Params = dict[str, int | float | Array]
 
 
@@ -69,10 +72,16 @@ def windows_params(call: Call[ConvAttrs]) -> dict[str, int]:
     }  # fmt: skip
 
 
-def launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
+def band_of(call: Call[ConvAttrs], most: int) -> int:
+    """Output pixels at a time, a multiple of 3, whose windows take `most` bytes at most, or three."""
+    _, out_h, out_w, _ = call.output.shape
+    return 3 * max(1, min(most // (12 * windows_params(call)["words"]), -(-out_h * out_w // 3)))
+
+
+def launch(call: Call[ConvAttrs], most: int) -> Sequence[Launch]:
     (batch, *image), (_, out_h, out_w, filters) = call.input(0).shape, call.output.shape
     windows, weights = windows_params(call), call.constant(1).reshape(filters, -1)
-    band = 3 * max(1, min(BAND_BYTES // (12 * windows["words"]), -(-out_h * out_w // 3)))
+    band = band_of(call, most)
     params: Params = {
         **{f"windows.{name}": value for name, value in windows.items()},
         "batch": batch,
@@ -87,10 +96,32 @@ def launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
     return (Launch((0,), (0,), params, scratch=4 * windows["words"] * (2 + band) + 4 * windows["fours"]),)
 
 
-def speed(call: Call[ConvAttrs]) -> float:
-    (_, out_h, out_w, filters), size = call.output.shape, int(np.prod(call.input(1).shape[1:]))
-    band = max(3, BAND_BYTES // (4 * size))
-    return 0.75 + 1.3 / min(band, out_h * out_w) + 1.3 / filters + 12 / size
+def speed(call: Call[ConvAttrs], most: int) -> float:
+    """Products, widened filters (shared by a band), widened windows (shared by the filters), and outputs."""
+    filters, *window = call.input(1).shape
+    return 0.73 + 1.5 / band_of(call, most) + 1.2 / filters + 11 / int(np.prod(window))
+
+
+def kernel(most: int) -> Kernel:
+    """CONV_2D with about `most` bytes of widened windows."""
+    return Kernel(
+        op=("CONV_2D",),
+        template="conv_2d/dsp",
+        function="conv_2d_dsp",
+        launch=partial(launch, most=most),
+        accepts=accepts,
+        uses=(
+            "common/requantize",
+            "common/dsp",
+            "common/down",
+            "common/dsp_widen",
+            "common/dsp_products",
+            "common/dsp_windows",
+        ),
+        requires=frozenset({"dsp"}),
+        speed=partial(speed, most=most),
+        roomy=most > BAND_BYTES,
+    )
 
 
 def depthwise_accepts(call: Call[Any]) -> bool:
@@ -141,23 +172,8 @@ def dense_launch(call: Call[Any]) -> Sequence[Launch]:
 
 
 KERNELS = (
-    Kernel(
-        op=("CONV_2D",),
-        template="conv_2d/dsp",
-        function="conv_2d_dsp",
-        launch=launch,
-        accepts=accepts,
-        uses=(
-            "common/requantize",
-            "common/dsp",
-            "common/down",
-            "common/dsp_widen",
-            "common/dsp_products",
-            "common/dsp_windows",
-        ),
-        requires=frozenset({"dsp"}),
-        speed=speed,
-    ),
+    kernel(BAND_BYTES),
+    kernel(ROOMY_BYTES),
     Kernel(
         op=("DEPTHWISE_CONV_2D",),
         template="depthwise_conv_2d/dsp",
