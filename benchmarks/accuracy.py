@@ -17,7 +17,6 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -148,11 +147,6 @@ def sqnr(found: Sequence[Any], exact: Sequence[Any]) -> float:
     real = np.stack([np.ravel(v) for v in exact]).astype(np.float64)
     noise = np.stack([np.ravel(v) for v in found]) - real
     return decibels(float(np.sum(real**2)), float(np.sum(noise**2)))
-
-
-def versions() -> dict[str, str]:
-    wanted = ["onnxruntime", *(["tensorflow"] if TENSORFLOW else [])]
-    return {name: version(name) for name in wanted}
 
 
 def attempt(model: str, most: int = 0, splits: int = SPLITS) -> Row | str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import version
 
-from benchmarks.accuracy import versions
 from benchmarks.accuracy_data import LIMIT, MNIST_LIMIT, SPLITS
 from benchmarks.accuracy_rows import PEERS, SHARE, SIGNIFICANT, Findings, Row, sign_test
+from benchmarks.stock import TENSORFLOW
 
 HEAD = """\
 # Accuracy of int8 models made from float ones
@@ -68,6 +69,11 @@ and of its weights, and the share of values that its range clips; the command li
 """
 
 NAMES = {"float": "float", "tinygen": "tinygen", **PEERS}
+
+
+def versions() -> dict[str, str]:
+    wanted = ["onnxruntime", *(["tensorflow"] if TENSORFLOW else [])]
+    return {name: version(name) for name in wanted}
 
 
 def page(found: Findings) -> str:

@@ -15,9 +15,8 @@ import os
 import sys
 import tempfile
 import warnings
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ from rich.console import Console
 
 from benchmarks import stock
 from benchmarks.accuracy_data import CASES, Sample
+from benchmarks.floats_rows import CALIBRATION, COMPARED, CORE, LARGE, MANY_MACS, RANDOM, TOLERANCE, Proof, summary
 from tests import zoo
 from tinygen import api, running
 from tinygen.errors import ModelError, TinygenError, ToolError, UnsupportedError
@@ -34,33 +34,6 @@ from tinygen.ir.graph import Graph
 from tinygen.ops.limits import is_float, is_given
 from tinygen.passes.base import macs, random_inputs
 from tinygen.reference import run_real
-
-CORE = "cortex-m4"
-#: How far the float graph may be from its own runtime, relative to the largest output.
-TOLERANCE = 1e-4
-#: Samples that ranges are found on, and that float answers are compared on; this proves bits, not accuracy.
-CALIBRATION, COMPARED = 8, 4
-#: Random input sets besides the corners (all smallest, all largest, all zero point); large models get one.
-RANDOM, LARGE, MANY_MACS = 5, 1, 20_000_000
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What became of a model.
-
-    `state` is ``proved``, ``host only`` (too large for the emulated board), ``refused`` or ``failed``, `detail` the
-    reason where it is not the first. `kind` is ``float`` or ``int8``, `data` what calibrated it, `apart` how far the
-    float graph is from `runtime`; `sets` counts the input sets of each machine.
-    """
-
-    model: str
-    state: str
-    detail: str = ""
-    kind: str = ""
-    data: str = ""
-    runtime: str = ""
-    apart: float | None = None
-    sets: int = 0
 
 
 def models() -> list[str]:
@@ -144,15 +117,6 @@ def _verified(graph: Graph) -> tuple[str, str, int]:
                 raise
             return "host only", str(error), host.checked[0].vectors
     return "proved", "", host.checked[0].vectors
-
-
-def summary(proofs: Sequence[Proof]) -> str:
-    counts = Counter(proof.state for proof in proofs)
-    return (
-        f"{counts['proved']} of {len(proofs)} models are built for {CORE} and bit-exact: reference = C on this "
-        f"computer = C under QEMU; {counts['host only']} on this computer only, {counts['refused']} refused, "
-        f"{counts['failed']} failed"
-    )
 
 
 def line(proof: Proof) -> str:

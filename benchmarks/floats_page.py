@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from benchmarks.floats import CALIBRATION, COMPARED, LARGE, MANY_MACS, RANDOM, TOLERANCE, Proof, summary
+from benchmarks.floats_rows import CALIBRATION, COMPARED, LARGE, MANY_MACS, RANDOM, TOLERANCE, Proof, summary
 
 HEAD = """\
 # Float and ONNX models: what is proved

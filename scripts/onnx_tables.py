@@ -18,7 +18,7 @@ from typing import Any
 import onnx.defs
 import tflite
 
-from tinygen.export.onnx_operators import operators as written
+from tinygen.export.onnx import emitters as written
 from tinygen.frontends.onnx.advice import ADVICE
 from tinygen.frontends.onnx.quantized import QOPERATORS
 from tinygen.frontends.onnx.registry import handlers

@@ -11,7 +11,8 @@ import onnx
 from onnx import TensorProto, helper
 
 from tinygen.errors import UnsupportedError
-from tinygen.export.onnx_operators import operators
+from tinygen.export import onnx_movement, onnx_operators  # noqa: F401  # they fill the registry
+from tinygen.export.onnx_registry import emitters
 from tinygen.export.onnx_writer import OPSET, Writer
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import DType
@@ -36,7 +37,7 @@ def dumps(graph: Graph) -> bytes:
     writer = Writer(graph)
     for node in graph.nodes:
         _check(graph, node)
-        operators()[node.op](writer, node)
+        emitters()[node.op](writer, node)
     for name in graph.outputs:
         writer.finish(name)
     inputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, graph.types[n].shape) for n in graph.inputs]
@@ -51,7 +52,7 @@ def dumps(graph: Graph) -> bytes:
 
 def _check(graph: Graph, node: Node) -> None:
     """Raise unless `node` can be written."""
-    if node.op not in operators():
+    if node.op not in emitters():
         advice = _ADVICE.get(node.op, "export the model as .tflite, which has it")
         raise UnsupportedError(f"{node.op} '{node.name}' has no form among ONNX's quantized operators: {advice}")
     for name in (*node.inputs, *node.outputs):

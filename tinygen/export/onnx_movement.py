@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.export.onnx_operators import operand, shared_order, writes
+from tinygen.export.onnx_registry import operand, shared_order, writes
 from tinygen.export.onnx_writer import NCHW, Order, Writer
 from tinygen.ir.graph import Node
 from tinygen.ops import call_of

@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from tinygen.export.onnx_registry import operand, shared_order, writes
 from tinygen.export.onnx_writer import NCHW, Order, Writer
 from tinygen.ir.graph import Node
 from tinygen.ops import Activation
 from tinygen.ops.convolution import OPERANDS
-
-#: Writes the nodes that stand for a node of the graph.
-Emitter = Callable[[Writer, Any], None]
-
-_EMITTERS: dict[str, Emitter] = {}
-
-
-def writes(*names: str) -> Callable[[Emitter], Emitter]:
-    """Register a function for these operators."""
-
-    def register(emitter: Emitter) -> Emitter:
-        _EMITTERS.update(dict.fromkeys(names, emitter))
-        return emitter
-
-    return register
-
-
-@cache
-def operators() -> dict[str, Emitter]:
-    """Every operator's function."""
-    import tinygen.export.onnx_movement  # noqa: F401  # fills the registry
-
-    return dict(sorted(_EMITTERS.items()))
 
 
 def result(w: Writer, node: Node, value: str, order: Order) -> None:
@@ -134,23 +111,6 @@ _BINARY = {
 def binary(w: Writer, node: Node) -> None:
     order = shared_order(w, node)
     result(w, node, w.node(_BINARY[node.op], [operand(w, name, order) for name in node.inputs]), order)
-
-
-def shared_order(w: Writer, node: Node, inputs: Sequence[str] = ()) -> Order:
-    """An order in which the inputs can be joined: that of the first which was computed in another than its own."""
-    rank = w.rank(node.outputs[0])
-    variables = [n for n in inputs or node.inputs if n not in w.graph.constants]
-    straight = tuple(range(rank))
-    if any(w.rank(n) != rank for n in variables):
-        return straight
-    return next((w.order(n) for n in variables if w.order(n) != straight), straight)
-
-
-def operand(w: Writer, name: str, order: Order) -> str:
-    """Input `name` in `order`, of as many dimensions where it is constant."""
-    if w.rank(name) == len(order):
-        return w.read(name, order)
-    return w.spread(name, order) if name in w.graph.constants else w.read(name)
 
 
 # --- Layers --------------------------------------------------------------------------------------------------------
