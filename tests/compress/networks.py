@@ -6,8 +6,8 @@ import numpy as np
 
 from tests.laws import load
 from tests.tflite_builder import ModelBuilder
-from tinygen.compress.layerwise import Fitted, Layer
-from tinygen.compress.moments import moments
+from tinygen.compress.fitting.layerwise import Fitted, Layer
+from tinygen.compress.fitting.moments import moments
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array, Real
 

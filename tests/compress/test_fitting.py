@@ -7,16 +7,17 @@ import pytest
 
 from tests.compress.nets import Net, closeness
 from tests.compress.test_prune import residual
-from tinygen.compress import Setting, batches, refit
-from tinygen.compress.batches import run_node, run_stacked, stacked
+from tinygen.compress import Setting
+from tinygen.compress.fitting import batches, refit
+from tinygen.compress.fitting.batches import run_node, run_stacked, stacked
+from tinygen.compress.fitting.refit import RefusedError
+from tinygen.compress.fitting.regression import FEWEST, Halves, Sums, fit, nearest
+from tinygen.compress.fitting.saliency import Reader, order
+from tinygen.compress.fitting.sensitivity import sensitivities
+from tinygen.compress.fitting.sizes import sizes, weight_bytes
+from tinygen.compress.fitting.walk import walk
 from tinygen.compress.low_rank import LowRank
 from tinygen.compress.prune import Prune
-from tinygen.compress.refit import RefusedError
-from tinygen.compress.regression import FEWEST, Halves, Sums, fit, nearest
-from tinygen.compress.saliency import Reader, order
-from tinygen.compress.sensitivity import sensitivities
-from tinygen.compress.sizes import sizes, weight_bytes
-from tinygen.compress.walk import walk
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, DType
 from tinygen.lower import lower

@@ -10,10 +10,10 @@ import pytest
 from tests.compress.nets import Net, closeness
 from tests.laws import assert_equal, run_c
 from tinygen.compress import Evidence, Setting
-from tinygen.compress.factors import Form, Layer, forms, restricted, spatial_basis, spread
-from tinygen.compress.latents import choose_latents
+from tinygen.compress.fitting.factors import Form, Layer, forms, restricted, spatial_basis, spread
+from tinygen.compress.fitting.latents import choose_latents
+from tinygen.compress.fitting.pricing import Offer, Price, cheapest, frontier, price, price_of
 from tinygen.compress.low_rank import LowRank
-from tinygen.compress.pricing import Offer, Price, cheapest, frontier, price, price_of
 from tinygen.errors import UsageError
 from tinygen.ir import store
 from tinygen.ir.graph import Graph
@@ -196,7 +196,7 @@ def test_energy_takes_the_fewest_bytes_that_keep_it() -> None:
 
 def test_rounding_the_first_factor_is_made_good() -> None:
     """Fitted on what the rounded first factor gives, the second loses less than when it is taken as it was."""
-    from tinygen.compress import chains
+    from tinygen.compress.fitting import chains
 
     graph, evidence = dense_net(rank=16)
     technique = LowRank(Setting(None, {"low": 0.3}))

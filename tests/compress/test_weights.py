@@ -12,12 +12,13 @@ import pytest
 
 from tests.compress.networks import layer, network, noise, samples, weights_of
 from tests.laws import assert_equal, run_c
-from tinygen.compress import Evidence, Setting, moments, obs
+from tinygen.compress import Evidence, Setting
 from tinygen.compress.base import Technique
 from tinygen.compress.bits import Bits, limits, quantized
-from tinygen.compress.codebook import clusters
 from tinygen.compress.entropy import Entropy
-from tinygen.compress.layerwise import Declined, Fitted, Layer
+from tinygen.compress.fitting import moments, obs
+from tinygen.compress.fitting.codebook import clusters
+from tinygen.compress.fitting.layerwise import Declined, Fitted, Layer
 from tinygen.compress.share import Share, share
 from tinygen.compress.sparsity import Pattern, Sparsity, sparse
 from tinygen.errors import UsageError

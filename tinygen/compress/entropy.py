@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from tinygen.compress.base import Evidence, Stage
-from tinygen.compress.layerwise import layers_of
+from tinygen.compress.fitting.layerwise import layers_of
 from tinygen.ir.graph import Graph, Node
 from tinygen.kernels import kernels_for
 from tinygen.ops import call_of

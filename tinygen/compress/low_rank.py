@@ -1,7 +1,7 @@
 """Low rank: a layer becomes two or three smaller ones, where they are smaller and faster together.
 
-See `tinygen.compress.factors` for the forms. Factors are those of the layer that fits the original's outputs best on
-the inputs it gets now, weighted with those inputs (activation-aware: Z. Yuan et al., ASVD, 2023); what rounding the
+See `tinygen.compress.fitting.factors` for the forms. Factors are those of the layer that fits the original's outputs
+best on the inputs it gets now, weighted with those inputs (activation-aware: Z. Yuan et al., ASVD, 2023); what rounding the
 first one loses, the next one is fitted to make good.
 """
 
@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from tinygen.compress.base import Evidence, Setting, Stage
-from tinygen.compress.batches import enough
-from tinygen.compress.chains import build, shape_of
-from tinygen.compress.factors import Layer, forms
-from tinygen.compress.pricing import Offer, cheapest, frontier, price, price_of
-from tinygen.compress.refit import RefusedError, refit
-from tinygen.compress.regression import damped
-from tinygen.compress.sensitivity import sensitivities
-from tinygen.compress.walk import Walk, walk
+from tinygen.compress.fitting.batches import enough
+from tinygen.compress.fitting.chains import build, shape_of
+from tinygen.compress.fitting.factors import Layer, forms
+from tinygen.compress.fitting.pricing import Offer, cheapest, frontier, price, price_of
+from tinygen.compress.fitting.refit import RefusedError, refit
+from tinygen.compress.fitting.regression import damped
+from tinygen.compress.fitting.sensitivity import sensitivities
+from tinygen.compress.fitting.walk import Walk, walk
 from tinygen.errors import UsageError
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import DType

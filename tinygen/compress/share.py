@@ -13,10 +13,10 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.compress.base import Evidence, Setting, Stage
-from tinygen.compress.codebook import clusters, nearest, refitted
-from tinygen.compress.layerwise import Declined, Fitted, Layer, rewrite
-from tinygen.compress.mixture import Choice, average, mixed
-from tinygen.compress.solve import descend, fit_scales, on_support, sweep
+from tinygen.compress.fitting.codebook import clusters, nearest, refitted
+from tinygen.compress.fitting.layerwise import Declined, Fitted, Layer, rewrite
+from tinygen.compress.fitting.mixture import Choice, average, mixed
+from tinygen.compress.fitting.solve import descend, fit_scales, on_support, sweep
 from tinygen.errors import UsageError
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, Real

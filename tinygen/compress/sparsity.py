@@ -18,10 +18,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygen.compress.base import Evidence, Setting, Stage
-from tinygen.compress.layerwise import Declined, Fitted, Layer, layers_of, rewrite
-from tinygen.compress.mixture import Choice, spread
-from tinygen.compress.obs import prune, rough
-from tinygen.compress.solve import descend, on_support
+from tinygen.compress.fitting.layerwise import Declined, Fitted, Layer, layers_of, rewrite
+from tinygen.compress.fitting.mixture import Choice, spread
+from tinygen.compress.fitting.obs import prune, rough
+from tinygen.compress.fitting.solve import descend, on_support
 from tinygen.errors import UsageError
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array, Real

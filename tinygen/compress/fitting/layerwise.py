@@ -16,7 +16,7 @@ import numpy as np
 
 from tinygen.batch import BATCHES, MAX_ELEMENTS, batched
 from tinygen.compress.base import Sample
-from tinygen.compress.moments import Hessian, Moments, moments
+from tinygen.compress.fitting.moments import Hessian, Moments, moments
 from tinygen.errors import UnsupportedError, UsageError
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array, DType, Quant, Real, TensorType

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinygen.compress.regression import damped
-from tinygen.compress.saliency import Order, Reader, by_magnitude, order
-from tinygen.compress.sensitivity import sensitivities
-from tinygen.compress.walk import Walk
+from tinygen.compress.fitting.regression import damped
+from tinygen.compress.fitting.saliency import Order, Reader, by_magnitude, order
+from tinygen.compress.fitting.sensitivity import sensitivities
+from tinygen.compress.fitting.walk import Walk
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array, Real
 from tinygen.ops import call_of

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from tinygen.compress.regression import Sums, fit
-from tinygen.compress.walk import Walk
+from tinygen.compress.fitting.regression import Sums, fit
+from tinygen.compress.fitting.walk import Walk
 from tinygen.ir.graph import Node
 from tinygen.ir.types import Array, DType, Quant, Real, TensorType
 from tinygen.ops import op_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygen.compress.moments import Hessian
-from tinygen.compress.solve import Allowed
+from tinygen.compress.fitting.moments import Hessian
+from tinygen.compress.fitting.solve import Allowed
 from tinygen.ir.types import Array, Real
 
 #: Bins that weights are sorted into before they are clustered.

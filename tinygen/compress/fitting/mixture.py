@@ -14,7 +14,7 @@ import numpy as np
 
 from tinygen.batch import batched
 from tinygen.compress.base import Sample, Setting
-from tinygen.compress.layerwise import Fitted, Layer, execute, stacked, variants
+from tinygen.compress.fitting.layerwise import Fitted, Layer, execute, stacked, variants
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array
 from tinygen.reference import run_all

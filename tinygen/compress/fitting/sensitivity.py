@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tinygen.compress.batches import run_node
+from tinygen.compress.fitting.batches import run_node
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array, Real
 from tinygen.ops import call_of

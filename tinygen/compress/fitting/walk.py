@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from tinygen.compress.base import Sample
-from tinygen.compress.batches import run_node, run_stacked, stacked
-from tinygen.compress.regression import Halves
+from tinygen.compress.fitting.batches import run_node, run_stacked, stacked
+from tinygen.compress.fitting.regression import Halves
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array, Real, TensorType
 from tinygen.ops import Call, call_of

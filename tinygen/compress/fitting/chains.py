@@ -1,4 +1,4 @@
-"""Building the layers that a factored layer consists of, in a network in the making (`tinygen.compress.walk`)."""
+"""Building the layers that a factored layer consists of, in a network in the making (see `walk`)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.compress.factors import Form, Layer, channel_basis, output_basis, restricted, spatial_basis, spread
-from tinygen.compress.latents import choose_latents
-from tinygen.compress.refit import with_weights
-from tinygen.compress.regression import Sums, damped, fit
-from tinygen.compress.walk import Walk
+from tinygen.compress.fitting.factors import Form, Layer, channel_basis, output_basis, restricted, spatial_basis, spread
+from tinygen.compress.fitting.latents import choose_latents
+from tinygen.compress.fitting.refit import with_weights
+from tinygen.compress.fitting.regression import Sums, damped, fit
+from tinygen.compress.fitting.walk import Walk
 from tinygen.ir.graph import Attrs, Node
 from tinygen.ir.types import DType, Quant, Real, TensorType
 from tinygen.ops import Activation

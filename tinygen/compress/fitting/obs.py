@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tinygen.compress.moments import Hessian
-from tinygen.compress.solve import descend
+from tinygen.compress.fitting.moments import Hessian
+from tinygen.compress.fitting.solve import descend
 from tinygen.ir.types import Array, Real
 
 #: Multiplications above which the rest is not solved for exactly, but by so many rounds of coordinate descent.

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.compress.factors import Form
-from tinygen.compress.sizes import BIAS, REQUANTIZATION
+from tinygen.compress.fitting.factors import Form
+from tinygen.compress.fitting.sizes import BIAS, REQUANTIZATION
 from tinygen.ir.types import DType, Quant, TensorType
 from tinygen.kernels import kernels_for
 from tinygen.kernels.base import PLAIN

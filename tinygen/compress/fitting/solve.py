@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tinygen.compress.moments import Hessian
+from tinygen.compress.fitting.moments import Hessian
 from tinygen.ir.types import Array, Real
 
 #: Index of an input, real values for it → allowed ones.

@@ -1,0 +1,1 @@
+"""What techniques fit weights with: statistics of layers, searches, and walks through the graph."""
