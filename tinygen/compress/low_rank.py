@@ -1,8 +1,8 @@
 """Low rank: a layer becomes two or three smaller ones, where they are smaller and faster together.
 
 See `tinygen.compress.fitting.factors` for the forms. Factors are those of the layer that fits the original's outputs
-best on the inputs it gets now, weighted with those inputs (activation-aware: Z. Yuan et al., ASVD, 2023); what rounding the
-first one loses, the next one is fitted to make good.
+best on the inputs it gets now, weighted with those inputs (activation-aware: Z. Yuan et al., ASVD, 2023); what rounding
+the first one loses, the next one is fitted to make good.
 """
 
 from __future__ import annotations
