@@ -23,7 +23,7 @@ CORES = [t for t in all_targets() if t.is_core and not t.is_host]
 MACHINES = [t for t in all_targets() if targets_md.is_emulated(t)]
 
 #: The ACLE macro by which a compiler tells that a core has a feature.
-MACROS = {"dsp": "__ARM_FEATURE_SIMD32", "mve": "__ARM_FEATURE_MVE", "fpu": "__ARM_FP"}
+MACROS = {"v6m": "__ARM_ARCH_6M__", "dsp": "__ARM_FEATURE_SIMD32", "mve": "__ARM_FEATURE_MVE", "fpu": "__ARM_FP"}
 
 
 def agrees_on_features(core: Target, compiler: list[str], tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-#: What a kernel may require of a core, as ACLE names it: SIMD32 and saturation, vectors, float in hardware.
-FEATURES = frozenset({"dsp", "mve", "fpu"})
+#: What a kernel may require of a core: Armv6-M and no more, SIMD32 and saturation, vectors, float in hardware.
+FEATURES = frozenset({"v6m", "dsp", "mve", "fpu"})
 
 #: The keys of each table, with their types; those in `_OPTIONAL` may be absent.
 _CORE = {"description": str, "features": list, "cflags": list, "zig": str, "floor": float, "emulator": str}
