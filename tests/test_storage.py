@@ -286,7 +286,11 @@ def test_on_cores(form: str, target: str, tmp_path: Path) -> None:
 
 
 def test_scratch_is_a_few_filters() -> None:
-    """1 KiB of unpacked filters, or one; a depthwise tensor whole."""
+    """1 KiB of unpacked filters, or one, without DSP; two filters and the windows that they pass over with it."""
     graph = load(test_conv_2d.build(Spatial((1, 4, 4, 40), (3, 3)), 1, 16, 0, (0.1, 0), [0.01], (1.0, 0)))
-    (choice,) = select(stored(graph, "packed", np.random.default_rng(0)), M4, "balanced").values()
+    graph = stored(graph, "packed", np.random.default_rng(0))
+    (choice,) = select(graph, load_target("cortex-m3"), "balanced").values()
     assert choice.scratch == 1024 // 360 * 360
+    (widened,) = select(graph, M4, "balanced").values()
+    plain = 4 * (360 // 2) * (2 + 9) + 4 * 30
+    assert widened.scratch == plain + 2 * 360

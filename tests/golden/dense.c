@@ -33,13 +33,37 @@ static const int8_t dense_c3[1] = {
     -3,
 };
 
+/* (x * multiplier + 2^30) >> 31, with a multiplier that is not negative. */
+static DENSE_INLINE int32_t dense_doubled_high(int32_t x, int32_t multiplier)
+{
+#if defined(__ARM_ARCH_6M__) && defined(__GNUC__)
+    /* Armv6-M has no long multiply: four products of halves, and of the lower ones only what carries */
+    int32_t low, a, b;
+    __asm__(".syntax unified\n uxth %[a], %[x]\n asrs %[x], %[x], #16\n uxth %[low], %[m]\n asrs %[m], %[m], #16\n"
+            "movs %[b], %[a]\n muls %[b], %[low], %[b]\n lsrs %[b], %[b], #16\n muls %[a], %[m], %[a]\n muls %[low], %[x], %[low]\n"
+            "muls %[x], %[m], %[x]\n uxth %[m], %[a]\n adds %[b], %[b], %[m]\n uxth %[m], %[low]\n adds %[b], %[b], %[m]\n"
+            "asrs %[a], %[a], #16\n adds %[x], %[x], %[a]\n asrs %[low], %[low], #16\n adds %[x], %[x], %[low]\n lsls %[x], %[x], #1\n"
+            "movs %[m], #1\n lsls %[m], %[m], #14\n adds %[b], %[b], %[m]\n lsrs %[b], %[b], #15\n adds %[x], %[x], %[b]"
+            : [x] "+&l"(x), [m] "+&l"(multiplier), [low] "=&l"(low), [a] "=&l"(a), [b] "=&l"(b) : : "cc");
+    return x;
+#else
+    return (int32_t)(((int64_t)x * multiplier + (INT64_C(1) << 30)) >> 31);
+#endif
+}
+
 /* x * multiplier * 2^(shift - 31), rounded as TFLite does: a rounding doubling high multiply (halves up), then a
    rounding right shift (halves away from zero). multiplier is in [2^30, 2^31) or 0, shift in -31..30. */
 static DENSE_INLINE int32_t dense_requantize(int32_t x, int32_t multiplier, int32_t shift)
 {
+#if defined(__ARM_ARCH_6M__)
+    if (shift < 0) { /* a branch takes less than what follows */
+        const int32_t product = dense_doubled_high(x, multiplier);
+        return (((product + (product >> 31)) >> (-1 - shift)) + 1) >> 1;
+    }
+#endif
     const int32_t right = -(shift & (shift >> 31)); /* 0 where shift > 0, without a branch */
     const int32_t shifted = (int32_t)((uint32_t)x << (shift + right));
-    const int32_t high = (int32_t)(((int64_t)shifted * multiplier + (INT64_C(1) << 30)) >> 31);
+    const int32_t high = dense_doubled_high(shifted, multiplier);
     const int32_t mask = (int32_t)((UINT32_C(1) << right) - 1u);
     const int32_t threshold = (mask >> 1) + (high < 0);
     return (high >> right) + ((high & mask) > threshold);

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.convolutions import Spatial, integers, output_quant, spatials, weight_scales
+from tests.forms import DRAWS, stored
 from tests.laws import assert_equal, draw_inputs, joined, load, run_c
 from tests.operators import test_conv_2d, test_depthwise_conv_2d, test_fully_connected
 from tests.strategies import FEW, quants
@@ -101,21 +104,21 @@ def preferred(feature: str = "dsp") -> Iterator[None]:
         yield
 
 
-def assert_computes(graphs: Sequence[Graph], feature: str = "dsp") -> None:
+def assert_computes(graphs: Sequence[Graph], feature: str = "dsp", prefer: bool = True) -> None:
     """The portable form of the C, under sanitizers, computes what the reference does."""
     sets = [draw_inputs(graph, 0) for graph in graphs]
-    with preferred(feature):
+    with preferred(feature) if prefer else nullcontext():
         outputs = run_c(graphs, sets, features=frozenset({feature}))
     for graph, inputs, answers in zip(graphs, sets, outputs, strict=True):
         for values, got in zip(inputs, answers, strict=True):
             assert_equal(f"C of {graph.nodes[0].op} with {feature}", got, run(graph, values))
 
 
-def assert_runs(graphs: Sequence[Graph], core: str, folder: Path, feature: str = "dsp") -> None:
+def assert_runs(graphs: Sequence[Graph], core: str, folder: Path, feature: str = "dsp", prefer: bool = True) -> None:
     """One program that holds all `graphs` computes the same on a core, and warns of nothing."""
     graph = joined(graphs)
     sets = draw_inputs(graph, 0)
-    with preferred(feature):
+    with preferred(feature) if prefer else nullcontext():
         built = api.build(graph, core, optimize="speed")
     done = run_qemu(read_build(built.write(folder)), sets, load_target(core))
     assert done.warnings == ""
@@ -167,6 +170,26 @@ def test_every_multiplier_is_asked() -> None:
     assert lower(load(up), M4).steps[0].kernel == "conv_2d/portable"
     down = test_conv_2d.build(spatial, 1, 2, 0, (0.5, 0), [0.5, 0.9], (1.0, 0))
     assert lower(load(down), M4).steps[0].kernel == "conv_2d/dsp"
+
+
+@pytest.mark.parametrize("form", DRAWS)
+@settings(FEW, max_examples=1)
+@given(FILES)
+def test_forms(form: str, files: tuple[bytes, ...]) -> None:
+    """Weights that are unpacked for these kernels, on the host and on Cortex-M4."""
+    rng = np.random.default_rng(0)
+    graphs = [stored(load(data), form, rng) for data in (*files, *edges())]
+    graphs = [graph for graph in graphs if graph.nodes[0].op != "FULLY_CONNECTED"]
+
+    def offered(op: str) -> list[Kernel]:
+        return [k for k in kernels_for(op) if k.form == PLAIN or "dsp" in k.requires]
+
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr("tinygen.selection.kernels_for", offered)
+        steps = [step for graph in graphs for step in lower(graph, M4).steps]
+        assert {f"conv_2d/dsp_{form}", f"depthwise_conv_2d/dsp_{form}"} <= {step.kernel for step in steps}
+        assert_computes(graphs, prefer=False)
+        assert_runs(graphs, "cortex-m4", Path(folder), prefer=False)
 
 
 def chain() -> Graph:

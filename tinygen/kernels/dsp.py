@@ -96,13 +96,19 @@ def launch(call: Call[ConvAttrs], most: int) -> Sequence[Launch]:
     return (Launch((0,), (0,), params, scratch=4 * windows["words"] * (2 + band) + 4 * windows["fours"]),)
 
 
+def passes(launched: Launch) -> int:
+    """How often a call of the convolution reads its weights: once for each band."""
+    pixels, band, batch = (launched.params[name] for name in ("pixels", "band", "batch"))
+    return int(batch) * -(-int(pixels) // int(band))
+
+
 def speed(call: Call[ConvAttrs], most: int) -> float:
     """Products, widened filters (shared by a band), widened windows (shared by the filters), and outputs."""
     filters, *window = call.input(1).shape
     return 0.73 + 1.5 / band_of(call, most) + 1.2 / filters + 11 / int(np.prod(window))
 
 
-def kernel(most: int) -> Kernel:
+def kernel(most: int, roomy: bool = False) -> Kernel:
     """CONV_2D with about `most` bytes of widened windows."""
     return Kernel(
         op=("CONV_2D",),
@@ -120,7 +126,7 @@ def kernel(most: int) -> Kernel:
         ),
         requires=frozenset({"dsp"}),
         speed=partial(speed, most=most),
-        roomy=most > BAND_BYTES,
+        roomy=roomy,
     )
 
 
@@ -173,7 +179,7 @@ def dense_launch(call: Call[Any]) -> Sequence[Launch]:
 
 KERNELS = (
     kernel(BAND_BYTES),
-    kernel(ROOMY_BYTES),
+    kernel(ROOMY_BYTES, roomy=True),
     Kernel(
         op=("DEPTHWISE_CONV_2D",),
         template="depthwise_conv_2d/dsp",

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir.types import Array
-from tinygen.kernels import conv_2d, depthwise_conv_2d, fully_connected, transpose_conv
+from tinygen.kernels import conv_2d, depthwise_conv_2d, dsp, fully_connected, transpose_conv
 from tinygen.kernels.base import Kernel, Launch
 from tinygen.ops import all_ops
 from tinygen.ops.base import Call
@@ -31,6 +31,9 @@ PLAIN_KERNELS = (
     *depthwise_conv_2d.KERNELS,
     *fully_connected.KERNELS,
     *transpose_conv.KERNELS,
+    *(kernel for kernel in dsp.KERNELS if kernel.op == ("DEPTHWISE_CONV_2D",)),
+    dsp.kernel(2 * dsp.BAND_BYTES),  # each band unpacks all filters
+    dsp.kernel(dsp.ROOMY_BYTES, roomy=True),
 )
 #: Bytes of scratch memory for unpacked filters; one filter may take more.
 SCRATCH = 1024
@@ -81,7 +84,8 @@ def unpacked(form: Form) -> tuple[Kernel, ...]:
 
 
 def _kernel(plain: Kernel, form: Form) -> Kernel:
-    operator = plain.template.partition("/")[0]
+    operator, _, variant = plain.template.partition("/")
+    own = form.name if variant == "portable" else f"{variant}_{form.name}"
 
     def accepts(call: Call[Any]) -> bool:
         return plain.accepts(call) and form.of(call) is not None
@@ -89,22 +93,24 @@ def _kernel(plain: Kernel, form: Form) -> Kernel:
     def launch(call: Call[Any]) -> Sequence[Launch]:
         (one,), rows = plain.launch(call), rows_of(call)
         at_once, count = _at_once(plain.function, one.params, rows)
-        return (replace(one, params={**nested(form, call, one), **at_once}, scratch=count * rows.shape[1]),)
+        scratch = one.scratch + -(-count * rows.shape[1] // 8) * 8 if one.scratch else count * rows.shape[1]
+        return (replace(one, params={**nested(form, call, one), **at_once}, scratch=scratch),)
 
     def speed(call: Call[Any]) -> float:
         products = plain.speed(call) if callable(plain.speed) else plain.speed
-        return products + form.unpacking * rows_of(call).size / max(1, all_ops()[call.op].macs(call))
+        passes = dsp.passes(plain.launch(call)[0]) if plain.function == "conv_2d_dsp" else 1
+        return products + form.unpacking * passes * rows_of(call).size / max(1, all_ops()[call.op].macs(call))
 
     return replace(
         plain,
-        template=f"{operator}/{form.name}",
+        template=f"{operator}/{own}",
         function=f"{plain.function}_{form.name}",
         launch=launch,
         accepts=accepts,
         uses=tuple(dict.fromkeys((*plain.uses, *form.uses, f"common/{form.name}", plain.template))),
         speed=speed,
         form=form.name,
-        code=form.code[plain.function],
+        code=form.code[plain.function.removesuffix("_dsp")],
         per_call=form.per_call,
         asked=form.asked,
     )
@@ -121,8 +127,10 @@ def nested(form: Form, call: Call[Any], plain: Launch) -> dict[str, int | float 
 def _at_once(function: str, params: Mapping[str, Any], rows: Array) -> tuple[dict[str, int], int]:
     """The parameters that say how many rows the C `function` unpacks at a time, and that number."""
     channels, size = rows.shape
-    if function == "depthwise_conv_2d":
+    if function.startswith("depthwise_conv_2d"):
         return {}, channels
+    if function == "conv_2d_dsp":
+        return {}, 2
     count = max(1, min(SCRATCH // size, channels))
     if function == "conv_2d":
         filters = min(params["filters"], count)
