@@ -33,6 +33,7 @@ ORDER = (
     "emit report",
     "toolchain",
     "measure",
+    "train",
     "compress",
     "provenance shrink",
     "verify doctor",

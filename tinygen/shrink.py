@@ -104,19 +104,23 @@ def started(
 ) -> tuple[Shrunk, Evidence]:
     """The int8 form of `graph` before compression, and what techniques may learn from.
 
-    Without `data`, every fourth sample is held back: neither quantization nor compression sees it.
+    Without `data`, every fourth sample is held back: neither quantization nor compression sees it. Labels that come
+    with `calibration` are for techniques that train.
     """
-    samples: list[list[Array]] = load_samples(calibration, _ports(graph), preprocessing=preprocessing)
-    labels = None
+    given = load_labelled(calibration, _ports(graph), preprocessing=preprocessing)
+    samples, classes, labels = given.sets, _classes(given.labels), None
     if data is not None:
         found = load_labelled(data, _ports(graph), preprocessing=preprocessing)
         fitting, judging, labels = samples, found.sets, _classes(found.labels)
     else:
-        fitting, judging = _split(samples)
+        fit, held = _split(len(samples))
+        fitting, judging = ([samples[i] for i in some] for some in (fit, held))
+        classes, labels = (None, None) if classes is None else (classes[fit], classes[held])
     quantized = quantize(graph, fitting) if needs_quantization(graph) else None
     start = Shrunk(quantized.graph, quantized.report) if quantized else Shrunk(integers(graph))
-    fit, held_back = ([_as_inputs(start.graph, sample) for sample in some] for some in (fitting, judging))
-    return start, Evidence(fit, held_back, labels, _truth(graph, judging) if quantized else None)
+    fitted, held_back = ([_as_inputs(start.graph, sample) for sample in some] for some in (fitting, judging))
+    truth, teacher = (_truth(graph, judging), graph) if quantized else (None, start.graph)
+    return start, Evidence(fitted, held_back, labels, truth, classes, teacher)
 
 
 def _ports(graph: Graph) -> list[tuple[str, TensorType]]:
@@ -148,17 +152,17 @@ def _check_mixed(graph: Graph, file: str, compression: Compression | None, mixed
         raise UsageError("--mixed and compression do not go together yet: pass one of them")
 
 
-def _split(samples: Sequence[list[Array]]) -> tuple[list[list[Array]], list[list[Array]]]:
-    """Samples to fit and samples to judge by; with few, all do both, and a warning says so."""
-    if len(samples) < FEWEST:
+def _split(count: int) -> tuple[list[int], list[int]]:
+    """Which of `count` samples are to fit and which to judge by; of few, all do both, and a warning says so."""
+    if count < FEWEST:
         warnings.warn(
-            f"{len(samples)} calibration samples are too few to hold some back: what compression loses is judged on "
+            f"{count} calibration samples are too few to hold some back: what compression loses is judged on "
             f"those that it was fitted to; pass at least {FEWEST}",
             stacklevel=4,
         )
-        return list(samples), list(samples)
-    held = range(HELD_BACK - 1, len(samples), HELD_BACK)
-    return [s for i, s in enumerate(samples) if i not in held], [samples[i] for i in held]
+        return list(range(count)), list(range(count))
+    held = range(HELD_BACK - 1, count, HELD_BACK)
+    return [i for i in range(count) if i not in held], list(held)
 
 
 def _as_inputs(graph: Graph, sample: Sequence[Array]) -> Sample:

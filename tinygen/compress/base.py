@@ -7,7 +7,6 @@ import glob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from itertools import pairwise
 from typing import Any, Protocol
 
 from tinygen.errors import UsageError
@@ -25,7 +24,8 @@ class Stage(IntEnum):
     STRUCTURE = 1  #: which layers and channels there are
     SPARSITY = 2  #: which weights are zero
     VALUES = 3  #: which values weights have
-    STORAGE = 4  #: how they lie in flash
+    RECOVERY = 4  #: which values weights have, in keeping with all that was done to them
+    STORAGE = 5  #: how they lie in flash
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,15 @@ class Evidence:
 
     `samples` are for fitting, the rest for judging only: `held_back` samples, their `labels` (class indices), and the
     `truth`, which is the first output of the original model for each of them, in real numbers.
+    `classes` are those of `samples`, where they are known; `teacher` is the original model, float or int8.
     """
 
     samples: Sequence[Sample]
     held_back: Sequence[Sample] = ()
     labels: Array | None = None
     truth: Sequence[Real] | None = None
+    classes: Array | None = None
+    teacher: Graph | None = None
 
 
 @dataclass(frozen=True)
@@ -89,21 +92,33 @@ class Technique(Protocol):
 
 
 def check_order(techniques: Sequence[Technique]) -> None:
-    """Raise `UsageError` where a technique stands behind one of a later stage."""
-    for before, after in pairwise(techniques):
-        if after.stage < before.stage:
+    """Raise `UsageError` where a technique stands behind one of a later stage.
+
+    Recovery undoes nothing: whatever may stand behind the one before it may stand behind recovery.
+    """
+    before: Technique | None = None
+    for after in techniques:
+        if before is not None and after.stage < before.stage:
             raise UsageError(
                 f"recipe: '{after.name}' changes {_WHAT[after.stage]} and would undo what '{before.name}' did to "
                 f"{_WHAT[before.stage]}: put '{after.name}' first"
             )
+        before = before if after.stage is Stage.RECOVERY else after
 
 
 _WHAT = {
     Stage.STRUCTURE: "channels and layers",
     Stage.SPARSITY: "which weights are zero",
     Stage.VALUES: "the values of weights",
+    Stage.RECOVERY: "the values of weights",
     Stage.STORAGE: "how weights are stored",
 }
+
+
+def check_tools(techniques: Sequence[Technique]) -> None:
+    """Raise `ToolError` if one of `techniques` needs what is not installed: before the others take their time."""
+    for technique in techniques:
+        getattr(technique, "require", lambda: None)()
 
 
 def check_patterns(technique: Technique, graph: Graph) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.batch import run_samples
-from tinygen.compress.base import Evidence, Sample, Technique, check_order, check_patterns
+from tinygen.compress.base import Evidence, Sample, Technique, check_order, check_patterns, check_tools
 from tinygen.emit.render import emit
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, Real
@@ -75,6 +75,8 @@ def compress(
     `UsageError` for an order of techniques in which a later one would undo an earlier one.
     """
     check_order(techniques)
+    check_tools(techniques)
+    evidence = replace(evidence, teacher=graph) if evidence.teacher is None else evidence
     lines = list[Bought]()
     original = evidence.truth if evidence.truth is not None else _answers(graph, evidence.held_back)
 

@@ -1,0 +1,126 @@
+"""What a network is tuned towards: answers of the original, compared as probabilities or as numbers.
+
+G. Hinton, O. Vinyals, J. Dean, Distilling the Knowledge in a Neural Network, 2015: the logits of classifiers, divided
+by a temperature, carry what the teacher takes for similar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tinygen.batch import run_real_samples, run_samples
+from tinygen.errors import UnsupportedError
+from tinygen.ir.graph import Graph
+from tinygen.ir.types import Array, Real
+from tinygen.quantize.report import decibels
+from tinygen.train.network import Network
+from tinygen.train.tensors import is_float, real
+
+#: Operators between logits and output that change no order.
+_BEHIND = frozenset({"DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "CAST"})
+#: Samples that are run at a time.
+PIECE = 64
+
+
+def logits_of(graph: Graph) -> str | None:
+    """What the softmax at the end of `graph` gets; None if there is none."""
+    name = graph.outputs[0]
+    while (node := graph.producer(name)) is not None and node.op in _BEHIND:
+        name = node.inputs[0]
+    return node.inputs[0] if node is not None and node.op in ("SOFTMAX", "LOG_SOFTMAX") else None
+
+
+def compared(student: Graph, teacher: Graph) -> tuple[str, str, bool]:
+    """The tensors of both that are compared, and whether they are logits of classes."""
+    ours, theirs = logits_of(student), logits_of(teacher)
+    if ours is not None and theirs is not None:
+        return ours, theirs, True
+    return student.outputs[0], teacher.outputs[0], False
+
+
+def real_inputs(graph: Graph, samples: Sequence[Sequence[Array]]) -> list[list[Array]]:
+    """`samples` of int8 `graph` as a float graph takes them."""
+    types = [graph.types[name] for name in graph.inputs]
+    return [[t.dequantize(v).astype(np.float32) for t, v in zip(types, s, strict=True)] for s in samples]
+
+
+def answers(graph: Graph, name: str, samples: Sequence[Sequence[Array]]) -> Real:
+    """Tensor `name` in real numbers for each of `samples`: [samples, elements]."""
+    tensor = graph.types[name]
+    try:
+        return run(Network(graph), name, samples)
+    except UnsupportedError:  # then numpy, which knows all operators and takes longer
+        if is_float(graph.types[graph.inputs[0]]) and is_float(tensor):
+            return np.stack([values[name].ravel() for values in run_real_samples(graph, samples, [name])])
+        return exact(graph, name, samples)
+
+
+def exact(graph: Graph, name: str, samples: Sequence[Sequence[Array]]) -> Real:
+    """The same from the integer reference."""
+    tensor = graph.types[name]
+    return np.stack([tensor.dequantize(values[name]).ravel() for values in run_samples(graph, samples, [name])])
+
+
+def run(network: Network, name: str, samples: Sequence[Sequence[Array]]) -> Real:
+    """The same as `network` computes it."""
+    tensor, call = (
+        network.graph.types[name],
+        tf.function(lambda *x: network(x)[name], autograph=False, reduce_retracing=True),
+    )
+    pieces = (samples[start : start + PIECE] for start in range(0, len(samples), PIECE))
+    return np.concatenate([real(tensor, call(*network.inputs(piece)).numpy()) for piece in pieces]).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """How far real answers are from the teacher's; `share` of it by labels, where there are any.
+
+    For classes: the divergence (Kullback and Leibler's) of probabilities at `temperature`, times its square; otherwise
+    the mean square in units of the teacher's variance, `power`.
+    """
+
+    classes: bool
+    temperature: float
+    share: float
+    power: float
+
+    def __call__(self, made: Any, wanted: Any, labels: Any) -> Any:
+        """The mean over samples; all are [samples, elements], `labels` one-hot."""
+        if not self.classes:
+            return tf.reduce_mean((made - wanted) ** 2) / self.power
+        soft = tf.nn.softmax(wanted / self.temperature)
+        gap = tf.math.log(soft + 1e-12) - tf.nn.log_softmax(made / self.temperature)
+        loss = self.temperature**2 * tf.reduce_mean(tf.reduce_sum(soft * gap, axis=1))
+        if self.share == 0:
+            return loss
+        hard = -tf.reduce_mean(tf.reduce_sum(labels * tf.nn.log_softmax(made), axis=1))
+        return (1 - self.share) * loss + self.share * hard
+
+
+@dataclass(frozen=True, order=True)
+class Score:
+    """How near answers are to the teacher's: the share of samples with the same largest one, and dB of the outputs."""
+
+    agreement: float
+    sqnr: float
+
+    @classmethod
+    def of(cls, made: Real, wanted: Real, classes: bool) -> Score:
+        """Without classes, only dB count."""
+        same = float(np.mean(made.argmax(axis=1) == wanted.argmax(axis=1))) if classes else 1.0
+        if classes:  # what counts is what leaves the network
+            made, wanted = _softmax(made), _softmax(wanted)
+        return cls(same, decibels(float(np.sum(wanted**2)), float(np.sum((made - wanted) ** 2))))
+
+    def __str__(self) -> str:
+        return f"agreement {self.agreement:.1%}, {self.sqnr:.1f} dB"
+
+
+def _softmax(logits: Real) -> Real:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
