@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.convolutions import Spatial
 from tests.laws import load
-from tests.operators import test_conv_2d, test_dsp
+from tests.operators import test_conv_2d, test_dsp, test_fully_connected
 from tests.operators.binary import binary_models
 from tests.operators.test_dsp import assert_computes, assert_runs, convolutions, preferred
 from tests.strategies import FEW
@@ -19,7 +19,7 @@ from tinygen.kernels import v6m
 from tinygen.lower import lower
 from tinygen.target import load_target
 
-FILES = st.lists(convolutions(), min_size=8, max_size=8)
+FILES = st.lists(st.one_of(convolutions(), test_fully_connected.models()), min_size=10, max_size=10)
 
 
 def edges() -> list[bytes]:
@@ -34,7 +34,11 @@ def edges() -> list[bytes]:
         (Spatial((1, 7, 9, 6), (2, 3), dilation=(1, 3), same=False), 4),
         (Spatial((1, 25, 5, 1), (10, 4), (2, 2), activation=1), 6),
     ]
-    return [test_conv_2d.build(s, 1, filters, 5, *quant) for s, filters in shapes]
+    dense = [((1, 8), (4, 8)), ((3, 23), (9, 23)), ((1, 64), (16, 64))]
+    return [
+        *(test_conv_2d.build(s, 1, filters, 5, *quant) for s, filters in shapes),
+        *(test_fully_connected.simple(shape, weights, 0.01) for shape, weights in dense),
+    ]
 
 
 @settings(FEW, max_examples=2)
@@ -47,7 +51,7 @@ def test_edges() -> None:
     graphs = [load(data) for data in edges()]
     with preferred("v6m"):
         kernels = {step.kernel for graph in graphs for step in lower(graph, load_target("cortex-m0plus")).steps}
-    assert kernels == {"conv_2d/v6m"}
+    assert kernels == {"conv_2d/v6m", "fully_connected/v6m"}
     assert_computes(graphs, "v6m")
 
 

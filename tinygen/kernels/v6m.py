@@ -1,7 +1,8 @@
-"""Convolutions for Armv6-M (Cortex-M0, M0+), which multiplies 32 bits by 32 bits in a cycle, and no more than that.
+"""Convolutions and matrix products for Armv6-M (Cortex-M0, M0+), whose products have 32 bits and take a cycle.
 
 Two activations packed 16 bits apart make two products in one multiplication. Two taps of them are added before the low
-sum is taken out of the word, so that eight products take 21 instructions.
+sum is taken out of the word, so that eight products take 21 instructions. In a matrix product of one row, eight units
+share the load of an activation.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from tinygen.kernels.base import Kernel, Launch, int8
 from tinygen.kernels.channels import folded_bias, output_params
 from tinygen.kernels.conv_2d import spatial_params
 from tinygen.ops.base import Call
-from tinygen.ops.convolution import ConvAttrs, input_of
+from tinygen.ops.convolution import ConvAttrs, input_of, weights_of
 
 
 def accepts(call: Call[Any]) -> bool:
@@ -52,7 +53,45 @@ def launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
     return (Launch((0,), (0,), params, scratch=4 * fours + depth),)
 
 
+def dense_accepts(call: Call[Any]) -> bool:
+    if call.constants[1] is None or any(weights_of(call).q.zero_points):
+        return False
+    units, depth = call.input(1).shape
+    return units >= 4 and depth <= 4096 and bool(np.all(np.abs(dense_bias(call)) < 2**30))
+
+
+def dense_bias(call: Call[Any]) -> Array:
+    """The bias for activations of which each is 128 more."""
+    weights = call.constant(1).astype(np.int64)
+    return np.asarray(folded_bias(call, weights) - 128 * weights.sum(axis=1))
+
+
+def dense_launch(call: Call[Any]) -> Sequence[Launch]:
+    weights = call.constant(1).astype(np.int64)
+    units, depth = weights.shape
+    eights = np.pad(weights + 128, ((0, -units % 8), (0, -depth % 4)))
+    params: dict[str, int | float | Array] = {
+        "rows": call.input(0).elements // depth,
+        "depth": depth,
+        "fours": eights.shape[1],
+        "units": units,
+        "weights": eights.reshape(-1, 8, eights.shape[1]).transpose(0, 2, 1).astype(np.uint8).ravel(),
+        **output_params(call, dense_bias(call)),
+    }
+    return (Launch((0,), (0,), params, scratch=eights.shape[1]),)
+
+
 KERNELS = (
+    Kernel(
+        op=("FULLY_CONNECTED",),
+        template="fully_connected/v6m",
+        function="fully_connected_v6m",
+        launch=dense_launch,
+        accepts=dense_accepts,
+        uses=("common/requantize", "common/v6m_eight"),
+        requires=frozenset({"v6m"}),
+        speed=3.5,
+    ),
     Kernel(
         op=("CONV_2D",),
         template="conv_2d/v6m",
