@@ -24,7 +24,8 @@ from tinygen.ops.numerics import activation_range
 
 #: Bytes of copied windows, roughly: the more there are, the more share what is done once for each filter.
 BAND_BYTES = 2304
-USES = ("common/requantize", "common/mve", "common/mve_products", "common/mve_rows")
+VECTORS = ("common/requantize", "common/mve", "common/mve_output")
+USES = (*VECTORS, "common/mve_channels", "common/mve_products", "common/mve_rows")
 
 Params = dict[str, int | float | Array]
 
@@ -250,7 +251,13 @@ KERNELS = (
         function="depthwise_conv_2d_mve",
         launch=depthwise_launch,
         accepts=depthwise_accepts,
-        uses=("common/requantize", "common/mve", "common/mve_copy", "common/mve_sixteen"),
+        uses=(
+            *VECTORS,
+            "common/mve_copy",
+            "common/mve_sixteen",
+            "common/mve_sixteen_output",
+            "depthwise_conv_2d/mve_ring",
+        ),
         requires=frozenset({"mve"}),
         speed=1.0,
     ),
