@@ -62,6 +62,7 @@ class Recover:
         self.require()
         if not evidence.samples:
             raise UsageError("recover trains on samples of the model's inputs: give calibration data")
+        train.begin()
         from tinygen.train.loop import Options, Progress, tune  # TensorFlow takes seconds to import
 
         steps = next((value for value in self.steps.values() if value is not None), None)

@@ -5,6 +5,7 @@ TensorFlow is an optional dependency. Importing this package does not import it;
 
 from __future__ import annotations
 
+import importlib
 import os
 from importlib.util import find_spec
 
@@ -22,3 +23,15 @@ def require(what: str) -> None:
         )
     for name, value in (("TF_CPP_MIN_LOG_LEVEL", "3"), ("TF_ENABLE_ONEDNN_OPTS", "0"), ("CUDA_VISIBLE_DEVICES", "-1")):
         os.environ.setdefault(name, value)
+
+
+def begin() -> None:
+    """Import TensorFlow. What its libraries write to stderr as they wake up, in spite of all settings, goes nowhere."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        importlib.import_module("tensorflow").zeros(1)
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
