@@ -32,7 +32,7 @@ original computes on those samples. How weights then lie in flash is chosen by b
 [[technique]]
 name = "sparsity"
 ratio = 0.8
-layers = { "output*" = "none" }   # by the layer's name; "none" leaves it out
+layers = {{ "output*" = "none" }}   # by the layer's name; "none" leaves it out
 
 [[technique]]
 name = "share"
@@ -79,8 +79,9 @@ def write(path: Path, found: Mapping[str, Any]) -> None:
     """The page, and beside it its data and its picture."""
     data, picture = path.with_suffix(".json"), path.with_suffix(".svg")
     data.write_text(json.dumps(found, indent=1) + "\n")
-    draw(found["curves"], picture)
     path.write_text("\n".join(_lines(found, data.name, picture.name)) + "\n")
+    if found["curves"]:
+        draw(found["curves"], picture)
 
 
 def _lines(found: Mapping[str, Any], data: str, picture: str) -> Iterator[str]:

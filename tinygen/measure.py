@@ -21,8 +21,9 @@ from tinygen.resources import read_text, templates
 from tinygen.target import Target
 
 #: For the estimate, in bytes of machine code: a character of a kernel's source (without comments) where the kernel is
-#: specialised for its call, and where calls share it; and a call. Fitted to networks on Cortex-M0 and M4 at -O2.
-_SPECIALISED, _SHARED, _CALL = 0.15, 0.3, 36
+#: specialised for its call, and where calls share it; one of what several kernels use; and a call. Fitted to networks
+#: on Cortex-M0 and M4 at -O2.
+_SPECIALISED, _SHARED, _COMMON, _CALL = 0.15, 0.3, 0.1, 36
 
 
 #: Fields of kernels' parameters that scale a layer's sums to its output.
@@ -98,8 +99,18 @@ def _flash(folder: Path, name: str, target: Target, opt: str) -> toolchain.Flash
 
 
 def parameter_bytes(program: Program) -> int:
-    """Bytes of the parameter structs that calls of shared kernels read: four for each field."""
-    return sum(4 * len(call.params) for _, call, own in _calls(program) if not own)
+    """Bytes of the parameter structs that shared functions read: four for each field."""
+    uses = Counter(call.function for step in program.steps for call in step.invocations)
+    return sum(
+        4 * len(call.params)
+        for step, call, own in _calls(program)
+        if not own or (_is_vector(step.kernel) and uses[call.function] > 1)
+    )
+
+
+def _is_vector(kernel: str) -> bool:
+    """Whether a kernel keeps its loops in functions that read the parameters, also where a call has its own copy."""
+    return kernel.rpartition("/")[2] in ("dsp", "mve")
 
 
 def estimate(program: Program) -> int:
@@ -110,6 +121,7 @@ def estimate(program: Program) -> int:
     return round(
         _SPECIALISED * sum(starmap(_characters, specialised))
         + _SHARED * sum(starmap(_characters, shared))
+        + _COMMON * sum(_characters(name, PLAIN) for name in program.templates if name.startswith("common/"))
         + _CALL * len(calls)
     )
 
