@@ -22,10 +22,11 @@ HEAD = """\
 | `--sparsity 0.7`, `2:4`, `blocks:0.5` | [makes weights zero](compression/sparsity.md), and fits the others |
 | `--share 16` | [gives a layer a codebook](compression/sharing.md) of that many weights |
 | `--bits 4` | [rounds weights to fewer bits](compression/bits.md) |
+| `--recover 300` | [trains](compression/recovery.md) what is left towards the original's answers (needs TensorFlow) |
 | `--entropy` | [entropy codes](compression/storage_forms.md) for weights, unpacked while the layer runs |
 
-All need samples of the model's input (`--calibration`) and no training. Each fits layer after layer to what the
-original computes on those samples. How weights then lie in flash is chosen by bytes, for any model:
+All need samples of the model's input (`--calibration`). Each but `--recover` fits layer after layer to what the
+original computes on those samples, without training. How weights then lie in flash is chosen by bytes, for any model:
 [storage forms](compression/storage_forms.md). A recipe is TOML:
 
 ```toml

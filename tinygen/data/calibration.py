@@ -248,9 +248,24 @@ class _Reader:
 
 def load_arrays(path: Path) -> Array | dict[str, Array]:
     """The array in an .npy file, or those in an .npz archive by key; `UsageError` if it is neither."""
-    wrong = UsageError(
-        f"{path}: expected an .npz archive or .npy file of plain arrays, made with numpy.savez or numpy.save"
-    )
+    loaded = _loaded(path)
+    if loaded is None:
+        raise UsageError(
+            f"{path}: expected an .npz archive or .npy file of plain arrays, made with numpy.savez or numpy.save"
+        )
+    return loaded
+
+
+def load_archive(path: Path) -> dict[str, Array]:
+    """The arrays in an .npz archive by key; `UsageError` if it is none."""
+    loaded = _loaded(path)
+    if not isinstance(loaded, dict):
+        raise UsageError(f"{path}: expected an .npz archive of plain arrays, made with numpy.savez")
+    return loaded
+
+
+def _loaded(path: Path) -> Array | dict[str, Array] | None:
+    """What an .npy file or an .npz archive holds; None if it is neither. Raises `UsageError` if it cannot be read."""
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -260,4 +275,4 @@ def load_arrays(path: Path) -> Array | dict[str, Array]:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error):
-        raise wrong from None
+        return None

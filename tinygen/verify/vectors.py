@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from tinygen.data.calibration import load_archive
 from tinygen.errors import UsageError
 from tinygen.ir.types import Array, DType, TensorType
 from tinygen.verify.build_dir import Place
@@ -68,7 +67,7 @@ def load_vectors(file: str | Path, inputs: Sequence[Place]) -> list[Vector]:
     stand in place of the model's batch of one). `UsageError` naming file, key, what was expected and what was found
     for anything else.
     """
-    arrays = _load(Path(file))
+    arrays = load_archive(Path(file))
     keys = [_key(file, arrays, index, place) for index, place in enumerate(inputs)]
     for key in arrays:
         if key not in keys:
@@ -78,20 +77,6 @@ def load_vectors(file: str | Path, inputs: Sequence[Place]) -> list[Vector]:
         if len(stack) != len(stacks[0]):
             raise UsageError(f"{file}: key '{key}': expected {len(stacks[0])} sets as in '{keys[0]}', got {len(stack)}")
     return [list(vector) for vector in zip(*stacks, strict=True)]
-
-
-def _load(file: Path) -> dict[str, Array]:
-    wrong = UsageError(f"{file}: expected an .npz archive of plain arrays, made with numpy.savez")
-    try:
-        loaded = np.load(file, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise wrong
-        with loaded as archive:
-            return {key: archive[key] for key in archive.files}
-    except OSError as error:
-        raise UsageError(f"{file}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error):
-        raise wrong from None
 
 
 def _names(inputs: Sequence[Place]) -> str:
