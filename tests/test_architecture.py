@@ -38,6 +38,7 @@ ORDER = (
     "provenance shrink",
     "verify doctor",
     "inspection",
+    "search",
     "api running",
     "evaluation",
     "__init__",
