@@ -25,7 +25,7 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array
 from tinygen.kernels import codebook, entropy, huffman, indices, packed
 from tinygen.kernels.base import FORMS as ALL_FORMS
-from tinygen.kernels.base import PLAIN
+from tinygen.kernels.base import PLAIN, SMALLEST
 from tinygen.reference import run
 from tinygen.selection import Optimize, select
 from tinygen.target import load_target
@@ -222,6 +222,16 @@ def test_a_form_is_chosen_where_it_pays() -> None:
     small = dense(drawn(ODD[:4], (3, 100)))
     assert chosen(small) == chosen(small, "size") == PLAIN, "the code is larger than what it saves"
     assert chosen(dense(drawn(ODD[:4], (6, 100)))) == "codebook"
+
+
+def test_whoever_asks_for_the_smallest_gets_it() -> None:
+    """Also where little is saved; of forms that are nearly as small, the faster one."""
+    many = drawn([*range(0, 126, 3), *range(-127, -64, 3)])
+    assert chosen(dense(many)) == chosen(dense(many, SMALLEST), "speed") == PLAIN
+    assert chosen(dense(many, SMALLEST)) == chosen(dense(many), "size") == "codebook"
+    assert chosen(dense(np.random.default_rng(0).integers(-128, 128, (64, 64)), SMALLEST)) == PLAIN
+    (choice,) = select(dense(drawn(list(range(-8, 8))), SMALLEST), M4, "balanced").values()
+    assert choice.kernel.template == "fully_connected/codebook_dot", "not one that unpacks first"
 
 
 def test_entropy_is_chosen_only_for_size_or_where_it_is_asked_for() -> None:

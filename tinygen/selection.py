@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ import numpy as np
 from tinygen.errors import UnsupportedError
 from tinygen.ir.graph import Graph, Node
 from tinygen.kernels import Kernel, Launch, kernels_for
-from tinygen.kernels.base import PLAIN
+from tinygen.kernels.base import PLAIN, SMALLEST
 from tinygen.ops import all_ops, call_of, op_of
 from tinygen.ops.base import Call
 from tinygen.target import Target
@@ -20,17 +20,26 @@ from tinygen.target import Target
 Optimize = Literal["speed", "size", "ram", "balanced"]
 
 #: Under `balanced`, weights lie in a form that costs instructions if a node's constants then take at most this share of
-#: their bytes.
+#: their bytes; or fewer bytes at all, where the graph asks for the smallest form.
 WORTH_A_FORM = 0.7
+#: Under `balanced`, a kernel that takes n times the instructions of the fastest plain one counts as if its constants
+#: took this share of their bytes n - 1 times on top: of forms that are nearly as small, the faster is taken.
+SLOWNESS = 1 / 32
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A kernel that can compute a node. `asked`: the graph asks for the form in which the kernel stores weights."""
+    """A kernel that can compute a node.
+
+    `asked`: the graph asks for the form in which the kernel stores weights; `smallest`: for whichever is smallest.
+    `pace`: the speed of the fastest plain kernel, where instructions count as well as bytes, else 0.
+    """
 
     kernel: Kernel
     call: Call[Any]
     asked: bool = False
+    smallest: bool = False
+    pace: float = 0.0
 
     @cached_property
     def launches(self) -> Sequence[Launch]:
@@ -52,6 +61,12 @@ class Choice:
         """Instructions per MAC or per output element, roughly."""
         return self.kernel.speed(self.call) if callable(self.kernel.speed) else self.kernel.speed
 
+    @cached_property
+    def price(self) -> float:
+        """The bytes, and those that instructions stand for."""
+        slower = max(self.speed / self.pace - 1, 0.0) if self.pace else 0.0
+        return self.bytes * (1 + SLOWNESS * slower)
+
     @property
     def work(self) -> float:
         """The instructions that the node takes, roughly."""
@@ -62,9 +77,9 @@ def select(graph: Graph, target: Target, optimize: Optimize) -> dict[str, Choice
     """The choice for each node of `graph` that runs, by its first output. Raises `UnsupportedError` where none can.
 
     Under ``speed`` that with the fewest instructions, under ``ram`` with the least scratch memory, under ``size`` that
-    whose constants take least flash; ``balanced`` does the same, but takes only forms that cost no instructions or
-    save much of a node's constants. Kernels for a form of weights are taken one after the other, as long as all that
-    choose one save more than its code.
+    whose constants take least flash; ``balanced`` does the same, but takes only forms that cost no instructions, save
+    much of a node's constants, or are asked for (`Graph.storage`). Kernels for a form of weights are taken one after
+    the other, as long as all that choose one save more than its code.
     """
     running = [node for node in graph.nodes if _runs(graph, node)]
     live = live_bytes(graph)
@@ -115,12 +130,12 @@ def _chosen(options: Mapping[str, Sequence[Choice]], forms: Collection[str], opt
     return {name: _best([o for o in some if allowed(o)], optimize) for name, some in options.items()}
 
 
-def _flash(chosen: Mapping[str, Choice]) -> int:
-    """Bytes of flash that depend on the choice of forms: packed constants, and the code of the forms' kernels."""
+def _flash(chosen: Mapping[str, Choice]) -> float:
+    """What depends on the choice of forms: the price of packed constants, and the code of the forms' kernels."""
     code = dict[str, int]()
     for o in chosen.values():
         code[o.kernel.template] = max(code.get(o.kernel.template, 0), o.kernel.code)
-    return sum(o.bytes for o in chosen.values()) + sum(code.values())
+    return sum(o.price for o in chosen.values()) + sum(code.values())
 
 
 def _runs(graph: Graph, node: Node) -> bool:
@@ -135,13 +150,14 @@ def able(graph: Graph, node: Node, target: Target, optimize: Optimize) -> list[C
     offered = [k for k in kernels_for(call.op) if not k.asked or optimize == "size" or k.form == asked]
     kernels = [k for k in offered if k.requires <= target.features and k.takes(call)]
     if asked is not None and any(k.form == asked for k in kernels):
-        return [Choice(k, call, asked=True) for k in kernels if k.form == asked]
-    usual = [Choice(k, call) for k in kernels]
+        kernels = [k for k in kernels if k.form == asked]
+    usual = [Choice(k, call, asked=k.form == asked, smallest=asked == SMALLEST) for k in kernels]
     if not usual:
         raise UnsupportedError(
             f"node '{call.name}' ({call.op}): no kernel computes {_types(call)} on {target.name}; see docs/operators.md"
         )
-    return usual
+    pace = min((o.speed for o in usual if o.kernel.form == PLAIN), default=0.0) if optimize == "balanced" else 0.0
+    return [replace(o, pace=pace) for o in usual] if _forms(usual) else usual
 
 
 def _types(call: Call[Any]) -> str:
@@ -159,8 +175,13 @@ def _best(options: Sequence[Choice], optimize: Optimize) -> Choice:
     if optimize == "balanced" and plain:
         fastest = min(plain, key=lambda o: o.speed)
         forms = [o for o in options if o.kernel.form != PLAIN]
-        options = [fastest, *(o for o in forms if o.speed <= fastest.speed or o.bytes <= WORTH_A_FORM * fastest.bytes)]
-    return min(options, key=lambda o: (o.bytes, o.speed))
+        options = [fastest, *(o for o in forms if o.smallest or _worthwhile(o, fastest))]
+    return min(options, key=lambda o: (o.price, o.speed))
+
+
+def _worthwhile(option: Choice, fastest: Choice) -> bool:
+    """Whether a form that nobody asks for is worth its instructions."""
+    return option.speed <= fastest.speed or option.bytes <= WORTH_A_FORM * fastest.bytes
 
 
 def _forms(options: Sequence[Choice]) -> bool:

@@ -35,9 +35,9 @@ class Node:
 class Graph:
     """A whole model: nodes in an order in which they can run, a type for each tensor, values for the constant ones.
 
-    Constants are read-only arrays. `storage` asks for the form in which constants lie in flash, by name (see
-    `tinygen.kernels.base.FORMS`); it changes no value. Construction checks the grammar and raises `ModelError` where
-    it is broken.
+    Constants are read-only arrays. `storage` asks for the form in which constants lie in flash, by name: one of
+    `tinygen.kernels.base.FORMS`, or ``smallest``; it changes no value. Construction checks the grammar and raises
+    `ModelError` where it is broken.
     """
 
     name: str

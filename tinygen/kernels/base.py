@@ -20,6 +20,8 @@ from tinygen.ops.wide import is_wide
 
 #: The form of weights that are stored as they are, int8.
 PLAIN = "plain"
+#: What `Graph.storage` asks for where flash counts more than speed: whichever form is smallest.
+SMALLEST = "smallest"
 #: How constant weights may lie in flash: name → what it is.
 FORMS = {
     PLAIN: "one byte for each weight",

@@ -20,6 +20,7 @@ from tinygen.compress.fitting.moments import Hessian, Moments, moments
 from tinygen.errors import UnsupportedError, UsageError
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array, DType, Quant, Real, TensorType
+from tinygen.kernels.base import SMALLEST
 from tinygen.ops import Call, call_of, check_node, op_of
 from tinygen.ops.convolution import OPERANDS, real_bias
 from tinygen.passes.base import Result, label, macs
@@ -198,7 +199,7 @@ def transplanted(graph: Graph, larger: Graph, changed: Graph) -> Graph:
         for old, big, new in zip(graph.nodes, larger.nodes, changed.nodes, strict=True)
     ]
     types = {**changed.types, **{n: t for n, t in graph.types.items() if n not in graph.constants}}
-    return replace(graph, nodes=tuple(nodes), types=types, constants=changed.constants)
+    return replace(graph, nodes=tuple(nodes), types=types, constants=changed.constants, storage=changed.storage)
 
 
 def _count(graph: Graph) -> int:
@@ -249,7 +250,10 @@ def _bias(call: Call[Any], found: Moments, layer: Layer, fitted: Fitted) -> Real
 
 
 def _with(graph: Graph, node: Node, call: Call[Any], fitted: Fitted, bias: Real) -> Graph:
-    """`graph` with these weights and this bias in `node`; constants that other nodes read, too, stay theirs."""
+    """`graph` with these weights and this bias in `node`; constants that other nodes read, too, stay theirs.
+
+    The weights ask for the smallest form: what gives them few values or zeros is there to save flash.
+    """
     where, types, constants = OPERANDS[node.op], dict(graph.types), dict(graph.constants)
     inputs = [*node.inputs, *[""] * (where.bias + 1 - len(node.inputs))]
     source, shape = call.input(where.input).q.scale, call.input(where.weights).shape
@@ -265,7 +269,8 @@ def _with(graph: Graph, node: Node, call: Call[Any], fitted: Fitted, bias: Real)
     constants[inputs[where.bias]] = steps(bias, source * kept, DType.INT32)
     changed = replace(node, inputs=tuple(inputs))
     nodes = tuple(changed if n is node else n for n in graph.nodes)
-    return replace(graph, nodes=nodes, types=types, constants=constants)
+    storage = {**graph.storage, inputs[where.weights]: SMALLEST}
+    return replace(graph, nodes=nodes, types=types, constants=constants, storage=storage)
 
 
 def _quant(scales: Real, axis: int) -> Quant:

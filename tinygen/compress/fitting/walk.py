@@ -51,7 +51,8 @@ class Walk:
 
     def graph(self) -> Graph:
         """The network, once all nodes are added."""
-        return self.original.with_nodes(self.nodes, types=self.types, constants=self.constants)
+        storage = {name: form for name, form in self.original.storage.items() if name in self.constants}
+        return self.original.with_nodes(self.nodes, types=self.types, constants=self.constants, storage=storage)
 
     def before(self, node: Node) -> Node | None:
         """The layer of the original that computes what layer `node` is to compute; None if there is none."""
