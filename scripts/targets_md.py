@@ -17,8 +17,12 @@ HEAD = """\
 A target is a core, or a board with its core's data. A core has no limits; a board's RAM and flash are a budget that
 `tinygen build` keeps to. To add one, add a file to `targets/cores` or `targets/boards`. The floor of a core is the
 instructions per MAC that multiply and add int8 values, with nothing loaded or stored: `tinygen profile` shows it beside
-what layers take.
+what layers take. Cycles per instruction and the energy of a cycle, where they are known, turn counted instructions into
+estimates of time and energy: see [search](search.md).
 """
+
+CORE_HEAD = ["Name", "Features", "Floor", "Cycles", "Runs on", "Compiler flags", "Description"]
+BOARD_HEAD = ["Name", "Core", "RAM", "Flash", "Clock", "Energy", "Description"]
 
 
 def page() -> str:
@@ -31,9 +35,9 @@ def page() -> str:
         [
             HEAD,
             "## Cores\n",
-            *table(["Name", "Features", "Floor", "Runs on", "Compiler flags", "Description"], map(core_row, cores)),
+            *table(CORE_HEAD, map(core_row, cores)),
             "\n## Boards\n",
-            *table(["Name", "Core", "RAM", "Flash", "Clock", "Description"], map(board_row, real)),
+            *table(BOARD_HEAD, map(board_row, real)),
             "\n## Machines of QEMU\n",
             "Instructions are counted by SysTick where the machine has one. QEMU models no timing: a count of",
             "instructions is not a count of cycles.\n",
@@ -54,13 +58,15 @@ def is_emulated(board: Target) -> bool:
 def core_row(core: Target) -> list[str]:
     runs_on = f"`{core.emulator.board}` ({core.emulator.core})" if core.emulator else "this computer"
     flags = f"`{' '.join(core.cflags)}`" if core.cflags else "none"
-    floor = f"{core.floor:g}" if core.floor else ""
-    return [f"`{core.name}`", ", ".join(sorted(core.features)) or "none", floor, runs_on, flags, core.description]
+    floor, cycles = (f"{value:g}" if value else "" for value in (core.floor, core.cycles))
+    features = ", ".join(sorted(core.features)) or "none"
+    return [f"`{core.name}`", features, floor, cycles, runs_on, flags, core.description]
 
 
 def board_row(board: Target) -> list[str]:
     clock = f"{(board.clock or 0) / 1e6:g} MHz"
-    return [f"`{board.name}`", board.core, kib(board.ram), kib(board.flash), clock, board.description]
+    energy = f"{board.energy:g} pJ" if board.energy else ""
+    return [f"`{board.name}`", board.core, kib(board.ram), kib(board.flash), clock, energy, board.description]
 
 
 def machine_row(board: Target) -> list[str]:

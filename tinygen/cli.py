@@ -245,6 +245,8 @@ def _target_dict(target: Target) -> dict[str, Any]:
         "ram": target.ram,
         "flash": target.flash,
         "clock": target.clock,
+        "cycles": target.cycles,
+        "energy": target.energy,
         "features": sorted(target.features),
         "cflags": list(target.cflags),
         "emulator": target.emulator.machine if target.emulator else None,

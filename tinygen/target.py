@@ -21,12 +21,15 @@ else:
 FEATURES = frozenset({"v6m", "dsp", "mve", "fpu"})
 
 #: The keys of each table, with their types; those in `_OPTIONAL` may be absent.
-_CORE = {"description": str, "features": list, "cflags": list, "zig": str, "floor": float, "emulator": str}
-_BOARD = {"description": str, "core": str, "ram": int, "flash": int, "clock": int}
+_CORE = {
+    "description": str, "features": list, "cflags": list, "zig": str, "floor": float, "cycles": float, "emulator": str
+}  # fmt: skip
+_BOARD = {"description": str, "core": str, "ram": int, "flash": int, "clock": int, "energy": dict}
+_ENERGY = {"picojoules": float, "source": str}
 _QEMU_BOARD = {"description": str, "core": str, "qemu": dict}
 _QEMU = {"machine": str, "cpu": str, "options": list, "tick_ns": float, "flash": dict, "ram": dict}
 _REGION = {"origin": int, "size": int}
-_OPTIONAL = frozenset({"zig", "floor", "emulator", "cpu", "options", "tick_ns"})
+_OPTIONAL = frozenset({"zig", "floor", "cycles", "energy", "emulator", "cpu", "options", "tick_ns"})
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Target:
     `ram` and `flash` are bytes (None: no limit known), `clock` is Hz. `cflags` suit gcc and clang alike; `zig` is the
     ``-mcpu`` of ``zig cc``. `emulator` runs the core's code; None where the code runs on this computer. `floor` is the
     instructions per MAC that multiply and add int8, with nothing loaded: what no kernel falls below; None: not known.
+    `cycles` are those that an instruction takes on average, `energy` the picojoules of one of the board's cycles; both
+    are estimates, and None where nobody has measured them.
     """
 
     name: str
@@ -75,6 +80,8 @@ class Target:
     flash: int | None = None
     clock: int | None = None
     floor: float | None = None
+    cycles: float | None = None
+    energy: float | None = None
 
     @property
     def is_host(self) -> bool:
@@ -130,6 +137,7 @@ def _core(name: str) -> Target:
         zig=table.get("zig"),
         emulator=_emulator(table["emulator"]) if "emulator" in table else None,
         floor=table.get("floor"),
+        cycles=table.get("cycles"),
     )
 
 
@@ -140,7 +148,11 @@ def _board(name: str) -> Target:
     if "qemu" in table:
         emulator = _emulator(name)
         return replace(core, emulator=emulator, ram=emulator.ram.size, flash=emulator.flash.size)
-    return replace(core, ram=table["ram"], flash=table["flash"], clock=table["clock"])
+    energy = table.get("energy")
+    if energy is not None:
+        _check(f"{where} [energy]", energy, _ENERGY)
+        energy = energy["picojoules"]
+    return replace(core, ram=table["ram"], flash=table["flash"], clock=table["clock"], energy=energy)
 
 
 def _emulator(board: str) -> Emulator:

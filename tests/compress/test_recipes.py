@@ -94,6 +94,12 @@ def test_a_recipe_is_read_with_its_settings(tmp_path: Path) -> None:
     assert recipe.words(path) == ["--recipe", "recipe.toml"]
 
 
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    entry = {"name": "coarse", "step": 4, "layers": {'a"\\[*]': 2, "é\x7f\n": None}, "shift": -1}
+    made = written(tmp_path, recipe.dumps({"technique": [entry, {"name": "asks"}]}))
+    assert recipe.load(made) == (Coarse(Setting(4, {'a"\\[*]': 2, "é\x7f\n": None}), -1), Asks())
+
+
 def test_options_become_techniques() -> None:
     assert recipe.read({"asks": True, "coarse": "3"}) == (Coarse(Setting(3)), Asks())
     assert recipe.words({"asks": True, "coarse": 3}) == ["--coarse", "3", "--asks"]

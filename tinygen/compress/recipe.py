@@ -16,6 +16,7 @@ or leaves them out with "none".
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -146,3 +147,22 @@ def _default(field: Field[Any]) -> Setting:
 
 def _keys(known: Sequence[str] | Mapping[str, Any], main: Field[Any] | None) -> str:
     return ", ".join([*known, *(["layers"] if main else [])])
+
+
+def dumps(content: Mapping[str, Any]) -> str:
+    """The TOML file of a recipe, which `load` reads: ``{"technique": [{"name": …, …}, …]}``."""
+    tables = ("\n".join(["[[technique]]", *_assignments(entry)]) for entry in content["technique"])
+    return "\n\n".join(tables) + "\n"
+
+
+def _assignments(entry: Mapping[str, Any]) -> list[str]:
+    return [f"{key} = {_toml(value)}" for key, value in entry.items()]
+
+
+def _toml(value: Any) -> str:
+    """A value in TOML; strings escape what JSON does, and DEL."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_toml(key)} = {_toml(v)}" for key, v in value.items()) + " }" if value else "{}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(NONE if value is None else value, ensure_ascii=False).replace("\x7f", "\\u007f")
