@@ -202,8 +202,8 @@ def dense(weights: Array, storage: str | None = None) -> Graph:
     return replace(graph, constants={**graph.constants, name: weights.astype(np.int8)}, storage=storing)
 
 
-def chosen(graph: Graph, optimize: Optimize = "balanced") -> str:
-    (choice,) = select(graph, M4, optimize).values()
+def chosen(graph: Graph, optimize: Optimize = "balanced", core: str = "cortex-m3") -> str:
+    (choice,) = select(graph, load_target(core), optimize).values()
     return choice.kernel.form
 
 
@@ -232,6 +232,13 @@ def test_whoever_asks_for_the_smallest_gets_it() -> None:
     assert chosen(dense(np.random.default_rng(0).integers(-128, 128, (64, 64)), SMALLEST)) == PLAIN
     (choice,) = select(dense(drawn(list(range(-8, 8))), SMALLEST), M4, "balanced").values()
     assert choice.kernel.template == "fully_connected/codebook_dot", "not one that unpacks first"
+
+
+def test_bytes_are_not_saved_at_any_price() -> None:
+    """Half of the constants for a quarter more instructions, but not for ten times as many."""
+    graph = dense(drawn(ODD))
+    assert chosen(graph) == chosen(graph, "size", "cortex-m55") == "codebook"
+    assert chosen(graph, core="cortex-m55") == PLAIN
 
 
 def test_entropy_is_chosen_only_for_size_or_where_it_is_asked_for() -> None:
@@ -267,7 +274,7 @@ def three(small: Array, *large: Array) -> Graph:
 def test_layers_share_a_kernel_and_its_code() -> None:
     """A layer too small to pay for a kernel of its own takes one that is there, rather than one a little smaller."""
     grid, odd = drawn(list(range(-8, 8)), (24, 64)), drawn(ODD)
-    forms = [c.kernel.form for c in select(three(grid, odd, odd.copy()), M4, "balanced").values()]
+    forms = [c.kernel.form for c in select(three(grid, odd, odd.copy()), load_target("cortex-m3"), "balanced").values()]
     assert forms == ["codebook"] * 3
     alone = dense(drawn(list(range(-8, 8)), (8, 64)))
     assert chosen(alone) == PLAIN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -78,8 +79,9 @@ def select(graph: Graph, target: Target, optimize: Optimize) -> dict[str, Choice
 
     Under ``speed`` that with the fewest instructions, under ``ram`` with the least scratch memory, under ``size`` that
     whose constants take least flash; ``balanced`` does the same, but takes only forms that cost no instructions, save
-    much of a node's constants, or are asked for (`Graph.storage`). Kernels for a form of weights are taken one after
-    the other, as long as all that choose one save more than its code.
+    much of a node's constants and a larger share of all constants than they add to all instructions, or are asked for
+    (`Graph.storage`). Kernels for a form of weights are taken one after the other, as long as all that choose one save
+    more than its code.
     """
     running = [node for node in graph.nodes if _runs(graph, node)]
     live = live_bytes(graph)
@@ -90,6 +92,8 @@ def select(graph: Graph, target: Target, optimize: Optimize) -> dict[str, Choice
     if optimize == "speed":
         return _chosen(options, forms, optimize)
     taken, chosen = set[str](), _chosen(options, (), optimize)
+    rate = _rate(chosen) if optimize == "balanced" and forms else math.inf
+    options = {name: _worth(some, rate) for name, some in options.items()}
     while forms > taken:
         more = {form: _chosen(options, {*taken, form}, optimize) for form in sorted(forms - taken)}
         best = min(more, key=lambda form: _flash(more[form]))
@@ -128,6 +132,24 @@ def _chosen(options: Mapping[str, Sequence[Choice]], forms: Collection[str], opt
         return option.asked or option.kernel.form == PLAIN or option.kernel.template in forms
 
     return {name: _best([o for o in some if allowed(o)], optimize) for name, some in options.items()}
+
+
+def _rate(chosen: Mapping[str, Choice]) -> float:
+    """Instructions that a byte of constants is worth: those of the whole for each of its bytes."""
+    return sum(o.work for o in chosen.values()) / max(1, sum(o.bytes for o in chosen.values()))
+
+
+def _worth(options: Sequence[Choice], rate: float) -> list[Choice]:
+    """`options` without forms that nobody asks for and that add more than `rate` instructions for each byte saved."""
+    plain = [o for o in options if o.kernel.form == PLAIN]
+    if math.isinf(rate) or not plain or not _forms(options):
+        return list(options)
+    fastest = min(plain, key=lambda o: o.speed)
+
+    def pays(option: Choice) -> bool:
+        return option.work - fastest.work <= max(0.0, rate * (fastest.bytes - option.bytes))
+
+    return [o for o in options if o in plain or o.smallest or pays(o)]
 
 
 def _flash(chosen: Mapping[str, Choice]) -> float:
