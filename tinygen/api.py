@@ -27,6 +27,7 @@ from tinygen.ir.program import Program
 from tinygen.lower import Optimize, lower
 from tinygen.measure import measure
 from tinygen.ops.limits import check_model
+from tinygen.packages import check_kinds, package_files
 from tinygen.passes import lossless, run_passes
 from tinygen.plan.arena import Plan, plan
 from tinygen.plan.budget import Budget, check_budget
@@ -91,6 +92,7 @@ def build(
     mixed: Wide = "none",
     heard: Callable[[Bought], None] = lambda bought: None,
     without: Collection[str] = (),
+    packages: Collection[str] = (),
 ) -> Build:
     """Compile `model` (a file or a graph) for `target` (a core or board, or its name).
 
@@ -99,7 +101,8 @@ def build(
     folder, ``random`` or Python objects: see `tinygen.data.calibration`), after `preprocessing`. `float_io` makes the
     program's inputs and outputs float32 where they would be int8. `mixed` says which activations of a float model get
     16 bits (see `tinygen.quantize.Options.wide`). `shapes` is as for `load`. `without` names lossless passes (see
-    `tinygen.passes.LOSSLESS`) that shall not run.
+    `tinygen.passes.LOSSLESS`) that shall not run. `packages` are kinds of libraries (see `tinygen.packages`) whose
+    files are to stand beside the C.
 
     `recipe` compresses the model: a TOML file (see `tinygen.compress.recipe`), values by technique such as ``{"share":
     16}``, or techniques. It is fitted to `calibration`, and judged on samples of it that are held back, or on `data`
@@ -110,6 +113,7 @@ def build(
         raise UsageError(f"optimize '{optimize}': expected one of {', '.join(get_args(Optimize))}")
     goal = load_target(target) if isinstance(target, str) else target
     graph, info = _source(model, shapes)
+    wanted = check_kinds(packages)
     techniques = read_recipe(recipe)
     if data is not None and not techniques:
         raise UsageError("--data judges what compression loses: pass a technique, too, such as --share 16, or --recipe")
@@ -145,6 +149,8 @@ def build(
     told["quantization"] = made.quantization.as_dict() if made.quantization else None
     told["compression"] = [line.as_dict() for line in made.bought]
     files["report.json"] = (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode()
+    for kind in wanted:
+        files |= package_files(kind, graph.name, memory.opt)
     return Build(graph.name, goal, graph, program, layout, files, told)
 
 

@@ -16,6 +16,7 @@ from rich.text import Text
 from tinygen import api, doctor, running
 from tinygen.commands.compression import compress_, compressed, tell
 from tinygen.commands.data import evaluate, quantize
+from tinygen.commands.platformio import platformio_
 from tinygen.commands.profile import profile
 from tinygen.commands.terminal import (
     ERR,
@@ -30,6 +31,7 @@ from tinygen.compress.recipe import Recipe
 from tinygen.data.preprocessing import Preprocessing
 from tinygen.errors import TinygenError
 from tinygen.kernels.base import PLAIN
+from tinygen.packages import kinds
 from tinygen.plan.budget import parse_bytes
 from tinygen.target import Target, all_targets, load_target
 from tinygen.verify.check import Verification
@@ -57,6 +59,7 @@ def main() -> None:
 
 main.add_command(compress_)
 main.add_command(evaluate)
+main.add_command(platformio_)
 main.add_command(profile)
 main.add_command(quantize)
 
@@ -86,6 +89,13 @@ def _bytes(option: str) -> Callable[[click.Context, click.Parameter, str | None]
 @mixed_option
 @click.option("--float-io", is_flag=True, help="Inputs and outputs in float32 instead of int8.")
 @click.option("--without", metavar="PASS", multiple=True, help="A lossless pass to leave out, such as dead-channels.")
+@click.option(
+    "--package",
+    "packages",
+    metavar="KIND",
+    multiple=True,
+    help=f"Files for a build system: {', '.join(kinds())}, or all.",
+)
 @compressed
 @shape_option
 @preprocessed
@@ -102,6 +112,7 @@ def build(
     mixed: Any,
     float_io: bool,
     without: tuple[str, ...],
+    packages: tuple[str, ...],
     shapes: Mapping[str, tuple[int, ...]],
     preprocessing: Preprocessing,
     recipe: Recipe | None,
@@ -126,6 +137,7 @@ def build(
             data=data,
             heard=(lambda bought: None) if as_json else tell,
             without=without,
+            packages=packages,
         )
         folder = made.write(out if out is not None else Path(made.name))
     if as_json:

@@ -14,7 +14,8 @@ from tinygen.errors import UsageError
 def write_files(folder: Path, files: Mapping[str, bytes]) -> Path:
     """Write `files` into `folder`, under temporary names first, so that each is complete or not there at all.
 
-    A new folder appears with all its files at once; in an old one they replace those of the same names, in order.
+    Names may have folders (``a/b.c``). A new folder appears with all its files at once; in an old one they replace
+    those of the same names, in order.
     """
     new = not folder.exists()
     base = folder.resolve().parent if new else folder
@@ -26,11 +27,13 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> Path:
         base.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         for name, data in files.items():
+            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
             (temporary / name).write_bytes(data)
         if new:
             temporary.rename(folder)
         else:
             for name in files:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(temporary / name, folder / name)
     except OSError as error:
         raise UsageError(f"cannot write to '{folder}': {error.strerror or error}") from None

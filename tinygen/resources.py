@@ -6,6 +6,7 @@ The only module that knows. Works from a wheel, an editable install, a bare chec
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,17 @@ def read_text(folder: Traversable, path: str) -> str:
     if not folder.is_file():
         raise FileNotFoundError(path)
     return folder.read_text(encoding="utf-8")
+
+
+def below(folder: Traversable, path: str) -> Iterator[str]:
+    """The paths of all files under `path` in `folder` (with ``/``, from `path` on), sorted."""
+    for part in path.split("/"):
+        folder = folder.joinpath(part)
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.is_dir():
+            yield from (f"{entry.name}/{inner}" for inner in below(folder, entry.name))
+        else:
+            yield entry.name
 
 
 def template_loader() -> FunctionLoader:
