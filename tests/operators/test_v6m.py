@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ from tests.operators import test_conv_2d, test_dsp, test_fully_connected
 from tests.operators.binary import binary_models
 from tests.operators.test_dsp import assert_computes, assert_runs, convolutions, preferred
 from tests.strategies import FEW
+from tinygen.ir.graph import Graph
 from tinygen.kernels import v6m
 from tinygen.lower import lower
+from tinygen.ops import call_of
 from tinygen.target import load_target
 
 FILES = st.lists(st.one_of(convolutions(), test_fully_connected.models()), min_size=10, max_size=10)
@@ -41,6 +44,30 @@ def edges() -> list[bytes]:
     ]
 
 
+def dense(shape: tuple[int, int], rows: int = 1, spread: float = 30.0, large: int = 0) -> Graph:
+    """FULLY_CONNECTED with weights [units, depth] of this standard deviation, `large` times four of them -128 or 127."""
+    rng = np.random.default_rng(shape[0])
+    weights = np.clip(rng.normal(0, spread, shape), -128, 127).round().astype(np.int8)
+    for at in rng.choice(weights.size // 8, large, replace=False):
+        weights.flat[8 * at : 8 * at + 4] = rng.choice((-128, 127))
+    scale = 1.0 / (spread * shape[1] ** 0.5)
+    graph = load(test_fully_connected.simple((rows, shape[1]), shape, scale, value=1))
+    return replace(graph, constants={**graph.constants, graph.nodes[0].inputs[1]: weights})
+
+
+def matrices() -> list[Graph]:
+    """Units and inputs that fill no whole four or eight, one piece and several, weights too large for a sum of four."""
+    return [
+        dense((4, 1)),
+        dense((5, 9), rows=2, spread=20),
+        dense((7, 127), spread=20, large=2),
+        dense((10, 131), rows=2, spread=25, large=1),
+        dense((6, 256), spread=20, large=2),
+        dense((9, 301), rows=3, spread=20, large=3),
+        dense((8, 64), spread=100),
+    ]
+
+
 @settings(FEW, max_examples=2)
 @given(FILES)
 def test_laws(files: list[bytes]) -> None:
@@ -48,16 +75,16 @@ def test_laws(files: list[bytes]) -> None:
 
 
 def test_edges() -> None:
-    graphs = [load(data) for data in edges()]
+    graphs = [load(data) for data in edges()] + matrices()
     with preferred("v6m"):
-        kernels = {step.kernel for graph in graphs for step in lower(graph, load_target("cortex-m0plus")).steps}
-    assert kernels == {"conv_2d/v6m", "fully_connected/v6m"}
+        steps = [step for graph in graphs for step in lower(graph, load_target("cortex-m0plus")).steps]
+    assert {step.kernel for step in steps} == {"conv_2d/v6m", "fully_connected/v6m", "fully_connected/v6m_four"}
     assert_computes(graphs, "v6m")
 
 
 @pytest.mark.qemu
 def test_edges_on_cortex_m0(tmp_path: Path) -> None:
-    assert_runs([load(data) for data in edges()], "cortex-m0", tmp_path, "v6m")
+    assert_runs([load(data) for data in edges()] + matrices(), "cortex-m0", tmp_path, "v6m")
 
 
 @pytest.mark.qemu
@@ -78,3 +105,16 @@ def test_products_of_two_taps_must_fit_int16() -> None:
     assert not v6m.overflows(weights)
     weights[1, 2:4] = -128
     assert v6m.overflows(weights)
+
+
+def test_what_a_sum_of_four_cannot_hold() -> None:
+    """Weights become smaller only where they must, and never grow; where many would, another kernel takes them all."""
+    graph = dense((7, 127), spread=20, large=2)
+    weights = graph.constants[graph.nodes[0].inputs[1]].astype(np.int64)
+    held = v6m.held(weights)
+    sums = np.abs(np.pad(weights, ((0, 0), (0, 1)))).reshape(7, -1, 4).sum(axis=2)
+    left = np.abs(np.pad(held, ((0, 0), (0, 1)))).reshape(7, -1, 4).sum(axis=2)
+    assert np.array_equal(left, np.minimum(sums, v6m.MOST_OF_FOUR)) and (sums > v6m.MOST_OF_FOUR).any()
+    assert np.all(np.abs(held) <= np.abs(weights)) and np.all(held * weights >= 0)
+    wild = dense((8, 64), spread=100)
+    assert not v6m.four_accepts(call_of(wild, wild.nodes[0]))

@@ -1,8 +1,9 @@
 """Convolutions and matrix products for Armv6-M (Cortex-M0, M0+), whose products have 32 bits and take a cycle.
 
 Two activations packed 16 bits apart make two products in one multiplication. Two taps of them are added before the low
-sum is taken out of the word, so that eight products take 21 instructions. In a matrix product of one row, eight units
-share the load of an activation.
+sum is taken out of the word, so that eight products take 21 instructions. In a matrix product it is the weights of two
+units that share a multiplication, four taps at a time: 16 products take 41 instructions. The few large weights whose
+products would not fit stand in a list; where they are many, eight units share the load of an activation instead.
 """
 
 from __future__ import annotations
@@ -13,11 +14,16 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir.types import Array
-from tinygen.kernels.base import Kernel, Launch, int8
+from tinygen.kernels.base import Kernel, Launch, int8, int16
 from tinygen.kernels.channels import folded_bias, output_params
 from tinygen.kernels.conv_2d import spatial_params
 from tinygen.ops.base import Call
 from tinygen.ops.convolution import ConvAttrs, input_of, weights_of
+
+#: The most that the magnitudes of four weights may sum up to: with int8 activations, their products then fit int16.
+MOST_OF_FOUR = 255
+#: Activations that are unpacked at a time.
+FOUR_BAND = 128
 
 
 def accepts(call: Call[Any]) -> bool:
@@ -81,7 +87,62 @@ def dense_launch(call: Call[Any]) -> Sequence[Launch]:
     return (Launch((0,), (0,), params, scratch=eights.shape[1]),)
 
 
+def four_accepts(call: Call[Any]) -> bool:
+    if call.constants[1] is None or any(weights_of(call).q.zero_points):
+        return False
+    units, depth = call.input(1).shape
+    if units < 4 or units >= 2**15 - 4 or depth > 4096:
+        return False
+    return int((held(call.constant(1)) != call.constant(1)).sum()) <= units * depth // 128
+
+
+def held(weights: Array) -> Array:
+    """`weights` [units, depth] nearer to 0, so that no four neighbours sum up to more than `MOST_OF_FOUR`; int64."""
+    units, depth = weights.shape
+    fours = np.pad(weights.astype(np.int64), ((0, 0), (0, -depth % 4))).reshape(-1, 4)
+    for _ in range(3):
+        excess = np.maximum(np.abs(fours).sum(axis=1) - MOST_OF_FOUR, 0)
+        rows, largest = np.arange(len(fours)), np.abs(fours).argmax(axis=1)
+        most = fours[rows, largest]
+        fours[rows, largest] = np.sign(most) * (np.abs(most) - np.minimum(np.abs(most), excess))
+    return fours.reshape(units, -1)[:, :depth]
+
+
+def four_launch(call: Call[Any]) -> Sequence[Launch]:
+    weights = call.constant(1).astype(np.int64)
+    units, depth = weights.shape
+    main = held(weights)
+    rest_units, rest_inputs = np.nonzero(main != weights)
+    padded = np.pad(main, ((0, -units % 4), (0, -depth % 8))) + 128
+    fours, eights = padded.shape
+    band = min(FOUR_BAND, eights)
+    params: dict[str, int | float | Array] = {
+        "rows": call.input(0).elements // depth,
+        "depth": depth,
+        "eights": eights,
+        "band": band,
+        "units": units,
+        "fours": fours,
+        "weights": padded.reshape(-1, 4, eights).transpose(0, 2, 1).astype(np.uint8).copy().view("<i4").ravel(),
+        "rest_units": int16(np.append(rest_units, units + 4)),
+        "rest_inputs": int16(np.append(rest_inputs, 0)),
+        "rest_weights": int8(np.append((weights - main)[rest_units, rest_inputs], 0)),
+        **output_params(call, folded_bias(call, weights)),
+    }
+    return (Launch((0,), (0,), params, scratch=5 * band + 4 * fours * (band < eights)),)
+
+
 KERNELS = (
+    Kernel(
+        op=("FULLY_CONNECTED",),
+        template="fully_connected/v6m_four",
+        function="fully_connected_v6m_four",
+        launch=four_launch,
+        accepts=four_accepts,
+        uses=("common/requantize", "common/v6m_four"),
+        requires=frozenset({"v6m"}),
+        speed=2.9,
+    ),
     Kernel(
         op=("FULLY_CONNECTED",),
         template="fully_connected/v6m",
