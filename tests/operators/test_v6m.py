@@ -45,7 +45,7 @@ def edges() -> list[bytes]:
 
 
 def dense(shape: tuple[int, int], rows: int = 1, spread: float = 30.0, large: int = 0) -> Graph:
-    """FULLY_CONNECTED with weights [units, depth] of this standard deviation, `large` times four of them -128 or 127."""
+    """FULLY_CONNECTED with weights [units, depth] of this standard deviation, `large` fours of them 127 or -128."""
     rng = np.random.default_rng(shape[0])
     weights = np.clip(rng.normal(0, spread, shape), -128, 127).round().astype(np.int8)
     for at in rng.choice(weights.size // 8, large, replace=False):
