@@ -10,7 +10,8 @@ from typing import Any
 from tinygen.ir.program import Program, Step
 from tinygen.ir.types import TensorType
 from tinygen.passes import Outcome
-from tinygen.plan.arena import Plan
+from tinygen.plan.arena import Plan, lifetimes
+from tinygen.plan.memory import Buffer
 from tinygen.target import Target
 from tinygen.version import VERSION
 
@@ -89,6 +90,7 @@ def report(
             "compiler": memory.compiler,
         },
         "macs": program.macs,
+        "memory": [_span(buffer, program, plan) for buffer in lifetimes(program)[0]],
         "inputs": [_port(i, name, program, plan) for i, name in enumerate(program.inputs)],
         "outputs": [_port(i, name, program, plan) for i, name in enumerate(program.outputs)],
         "layers": [_layer(i, step, program, plan) for i, step in enumerate(program.steps)],
@@ -98,6 +100,19 @@ def report(
             for o in outcomes
         ],
     }  # fmt: skip
+
+
+def _span(buffer: Buffer, program: Program, plan: Plan) -> dict[str, Any]:
+    """A buffer of the arena: where it lies, and the steps (first and last) between which it holds something."""
+    scratch = {made.name for step in program.steps for made in step.scratch}
+    return {
+        "buffer": buffer.name,
+        "kind": "scratch" if buffer.name in scratch else "tensor",
+        "offset": plan.offsets[buffer.name],
+        "bytes": buffer.bytes,
+        "first": buffer.first,
+        "last": buffer.last,
+    }
 
 
 def _port(index: int, name: str, program: Program, plan: Plan) -> dict[str, Any]:
@@ -132,5 +147,6 @@ def _layer(index: int, step: Step, program: Program, plan: Plan) -> dict[str, An
         "output_shape": outputs[0]["shape"],
         "macs": step.macs,
         "constant_bytes": step.constant_bytes,
+        "inputs": [name for name in step.inputs if name in program.tensors],
         "outputs": outputs,
     }
