@@ -28,10 +28,11 @@ from pathlib import Path
 
 from tests import odd_models
 from tests.mutations import mutate
-from tinygen.api import laid_out, load
+from tinygen.api import load
 from tinygen.emit.render import emit
 from tinygen.errors import TinygenError
 from tinygen.ir import store
+from tinygen.layout import laid_out
 from tinygen.ops.limits import is_float
 from tinygen.passes import LOSSLESS, run_passes
 from tinygen.passes.base import random_inputs

@@ -18,6 +18,7 @@ from tinygen.ir.graph import Graph, Node
 from tinygen.ir.program import Program
 from tinygen.ir.types import DType, TensorType
 from tinygen.kernels import Kernel, Launch, kernels_for
+from tinygen.layout import laid_out
 from tinygen.lower import Optimize, lower
 from tinygen.ops import Call
 from tinygen.plan.arena import lifetimes, plan
@@ -350,11 +351,11 @@ def test_an_order_that_only_seems_better_is_not_taken(monkeypatch: pytest.Monkey
     """The scheduler does not know what runs in place: the arena decides."""
     graph = branches()
     best = in_best_order(graph)
-    monkeypatch.setattr(api, "in_best_order", lambda g: graph if g is best else g)
-    worse_offered, _, layout = api.laid_out(best, HOST, "balanced")
+    monkeypatch.setattr("tinygen.layout.in_best_order", lambda g: graph if g is best else g)
+    worse_offered, _, layout = laid_out(best, HOST, "balanced")
     assert worse_offered is best and layout.bytes == plan(lowered(best)).bytes
-    monkeypatch.setattr(api, "in_best_order", lambda _: graph)
-    assert api.laid_out(best, HOST, "balanced")[0] is best
+    monkeypatch.setattr("tinygen.layout.in_best_order", lambda _: graph)
+    assert laid_out(best, HOST, "balanced")[0] is best
 
 
 def test_the_given_order_stays_where_nothing_is_gained() -> None:

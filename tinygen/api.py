@@ -3,59 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import warnings
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from tinygen import frontends, inspection
+from tinygen.assembly import Build, Order
 from tinygen.compress import Bought
 from tinygen.compress.recipe import Recipe
 from tinygen.compress.recipe import read as read_recipe
 from tinygen.data.calibration import Source, load_samples
 from tinygen.data.preprocessing import Preprocessing
-from tinygen.emit.render import emit
 from tinygen.errors import TinygenError, UsageError
 from tinygen.export import tflite
 from tinygen.files import write_files
 from tinygen.inspection import Inspection
 from tinygen.ir import store
 from tinygen.ir.graph import Graph
-from tinygen.ir.program import Program
-from tinygen.lower import Optimize, lower
-from tinygen.measure import measure
 from tinygen.ops.limits import check_model
-from tinygen.packages import check_kinds, package_files
-from tinygen.passes import lossless, run_passes
-from tinygen.plan.arena import Plan, plan
-from tinygen.plan.budget import Budget, check_budget
-from tinygen.plan.order import in_best_order
-from tinygen.provenance import Shapes, command_line, provenance, shape_words, symbol
-from tinygen.quantize import Options, Quantized, Wide, quantize, with_float_ports
-from tinygen.report import ModelInfo, report
+from tinygen.packages import check_kinds
+from tinygen.passes import lossless
+from tinygen.plan.budget import Budget
+from tinygen.provenance import Shapes, command_line, shape_words, symbol
+from tinygen.quantize import Options, Quantized, Wide, quantize
+from tinygen.report import ModelInfo
+from tinygen.selection import Optimize
 from tinygen.shrink import Compression, Shrunk, integers, needs_quantization, shrink
 from tinygen.target import Target, load_target
 
 __all__ = ["Build", "Shapes", "build", "compress_model", "inspect", "integers", "load", "quantize_model", "save"]
-
-
-@dataclass(frozen=True)
-class Build:
-    """Everything that one build produced. `files` are the contents to write, `report` the content of report.json."""
-
-    name: str
-    target: Target
-    graph: Graph
-    program: Program
-    plan: Plan
-    files: Mapping[str, bytes]
-    report: Mapping[str, Any]
-
-    def write(self, folder: str | Path) -> Path:
-        """Write all files into `folder` (made if need be), each complete or not at all; returns the folder."""
-        return write_files(Path(folder), self.files)
 
 
 def load(path: str | Path, shapes: Shapes | None = None) -> Graph:
@@ -120,14 +97,11 @@ def build(
     passes = lossless(without)
     compression = Compression(techniques, goal, optimize, data, heard, passes)
     made = shrink(graph, info.file, calibration, preprocessing, compression, mixed)
-    graph = with_float_ports(made.graph) if float_io else made.graph
-    graph = replace(graph, name=symbol(name if name is not None else graph.name, given=name is not None))
-    graph, outcomes = run_passes(graph, passes)
-    graph, program, layout = laid_out(graph, goal, optimize)
+    prefix = symbol(name if name is not None else made.graph.name, given=name is not None)
     command = command_line(
         info.file,
         goal.name,
-        graph.name if name else None,
+        prefix if name else None,
         optimize,
         ram,
         flash,
@@ -139,32 +113,8 @@ def build(
         mixed,
     )
     command += shape_words(shapes)
-    sources = {
-        k: v.encode() for k, v in emit(program, layout, provenance(command, info, goal, program, layout)).items()
-    }
-    memory = measure(sources, program, layout, goal, optimize)
-    check_budget(_budget(goal, ram, flash), memory.ram, memory.flash, program, layout)
-    files = {**sources, f"{graph.name}.tgm": store.dumps(graph)}
-    told = report(program, layout, memory, goal, info, outcomes, files, command)
-    told["quantization"] = made.quantization.as_dict() if made.quantization else None
-    told["compression"] = [line.as_dict() for line in made.bought]
-    files["report.json"] = (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode()
-    for kind in wanted:
-        files |= package_files(kind, graph.name, memory.opt)
-    return Build(graph.name, goal, graph, program, layout, files, told)
-
-
-def laid_out(graph: Graph, target: Target, optimize: Optimize) -> tuple[Graph, Program, Plan]:
-    """`graph` lowered and planned, in its own order or in that with the fewest live bytes: whichever arena is smaller.
-
-    The order is found before kernels are chosen, so it knows neither their scratch memory nor what runs in place.
-    """
-    best = in_best_order(graph)
-    candidates = []
-    for ordered in (graph,) if best is graph else (graph, best):
-        program = lower(ordered, target, optimize)
-        candidates.append((ordered, program, plan(program)))
-    return min(candidates, key=lambda candidate: candidate[2].bytes)
+    order = Order(prefix, info, goal, optimize, passes, float_io, _budget(goal, ram, flash), command, wanted)
+    return order.assembled(made)
 
 
 def _source(model: str | Path | Graph, shapes: Shapes | None = None) -> tuple[Graph, ModelInfo]:

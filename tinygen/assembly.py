@@ -1,0 +1,80 @@
+"""An int8 graph → everything that one build writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tinygen.emit.render import emit
+from tinygen.files import write_files
+from tinygen.ir import store
+from tinygen.ir.graph import Graph
+from tinygen.ir.program import Program
+from tinygen.layout import laid_out
+from tinygen.measure import measure
+from tinygen.packages import package_files
+from tinygen.passes import Pass, run_passes
+from tinygen.plan.arena import Plan
+from tinygen.plan.budget import Budget, check_budget
+from tinygen.provenance import provenance
+from tinygen.quantize import with_float_ports
+from tinygen.report import ModelInfo, report
+from tinygen.selection import Optimize
+from tinygen.shrink import Shrunk
+from tinygen.target import Target
+
+
+@dataclass(frozen=True)
+class Build:
+    """Everything that one build produced. `files` are the contents to write, `report` the content of report.json."""
+
+    name: str
+    target: Target
+    graph: Graph
+    program: Program
+    plan: Plan
+    files: Mapping[str, bytes]
+    report: Mapping[str, Any]
+
+    def write(self, folder: str | Path) -> Path:
+        """Write all files into `folder` (made if need be), each complete or not at all; returns the folder."""
+        return write_files(Path(folder), self.files)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a build is asked for, beside the graph: `name` prefixes C symbols, `command` asks for the same again.
+
+    `packages` are kinds of libraries whose files stand beside the C.
+    """
+
+    name: str
+    info: ModelInfo
+    target: Target
+    optimize: Optimize
+    passes: Sequence[Pass]
+    float_io: bool
+    budget: Budget
+    command: str
+    packages: Sequence[str]
+
+    def assembled(self, made: Shrunk) -> Build:
+        """The build of an int8 graph; raises `BudgetError` if it does not fit."""
+        graph = with_float_ports(made.graph) if self.float_io else made.graph
+        graph, outcomes = run_passes(replace(graph, name=self.name), self.passes)
+        graph, program, layout = laid_out(graph, self.target, self.optimize)
+        lines = provenance(self.command, self.info, self.target, program, layout)
+        sources = {name: text.encode() for name, text in emit(program, layout, lines).items()}
+        memory = measure(sources, program, layout, self.target, self.optimize)
+        check_budget(self.budget, memory.ram, memory.flash, program, layout)
+        files = {**sources, f"{graph.name}.tgm": store.dumps(graph)}
+        told = report(program, layout, memory, self.target, self.info, outcomes, files, self.command)
+        told["quantization"] = made.quantization.as_dict() if made.quantization else None
+        told["compression"] = [line.as_dict() for line in made.bought]
+        files["report.json"] = (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode()
+        for kind in self.packages:
+            files |= package_files(kind, graph.name, memory.opt)
+        return Build(graph.name, self.target, graph, program, layout, files, told)
