@@ -59,10 +59,17 @@ MUTANTS = (
         "tests/operators/test_fully_connected.py",
     ),
     Mutant(
+        "which sums are far from the middle between two results, in the reference",
+        "tinygen/ops/sums.py",
+        "sure = 0.5 - LOST - np.ldexp(0.5, shifts)",
+        "sure = 0.5 - LOST - 0 * shifts",
+        "tests/test_sums.py",
+    ),
+    Mutant(
         "a multiplier that reference and C share",
         "tinygen/ops/convolution.py",
-        "return tuple(input_of(call).q.scale * s / call.output.q.scale for",
-        "return tuple(input_of(call).q.scale * s / call.output.q.scale * 1.02 for",
+        "input_of(call).q.scale * scales / call.output.q.scale",
+        "input_of(call).q.scale * scales / call.output.q.scale * 1.02",
         "tests/operators/test_depthwise_conv_2d.py",
     ),
     Mutant(

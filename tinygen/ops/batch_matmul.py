@@ -15,9 +15,10 @@ import numpy as np
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, Real
 from tinygen.ops.base import Call, Op, Signature, given
-from tinygen.ops.convolution import bound, fits_int32, requantize
+from tinygen.ops.convolution import bound, fits_int32
 from tinygen.ops.rules import int8_pair
 from tinygen.ops.shapes import broadcast_shape
+from tinygen.ops.sums import requantize
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def reference(call: Call[BatchMatMulAttrs], inputs: Sequence[Array | None]) -> S
     b = given(inputs[1]).astype(np.float64) - call.input(1).q.zero_point
     a = a.swapaxes(-1, -2) if call.attrs.adj_x else a
     b = b.swapaxes(-1, -2) if call.attrs.adj_y else b
-    return (requantize(call, (a @ b).astype(np.int64)),)
+    return (requantize(call, a @ b),)
 
 
 def macs(call: Call[BatchMatMulAttrs]) -> int:

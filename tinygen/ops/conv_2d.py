@@ -6,7 +6,7 @@ weights' input channels divide the input's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -19,24 +19,22 @@ from tinygen.ops.convolution import (
     activated,
     bias_of,
     bound,
-    centred,
     constant_weights,
     four_dimensions,
     int8_weights,
     int32_bias,
     real_taps,
-    requantize,
     rule_of,
     scales_by_channel,
     sums_fit,
     symmetric_weights,
     window_fits,
     window_shape,
-    windows,
 )
+from tinygen.ops.sums import centred, kind_of, requantize, windows
 
-#: Elements of the windows that the reference copies at a time (32 MiB).
-PIECE = 1 << 22
+#: Elements of the windows that the reference copies at a time: what fits a cache.
+PIECE = 1 << 18
 
 
 def whole_groups(call: Call[Any]) -> bool:
@@ -61,19 +59,30 @@ def real(call: Call[ConvAttrs], inputs: Sequence[Real | None]) -> Sequence[Real]
 
 
 def reference(call: Call[ConvAttrs], inputs: Sequence[Array | None]) -> Sequence[Array]:
-    """Pieces of output rows, as matrix products in float64, which are exact below 2^53."""
+    """Matrix products of pieces of the output, in floats that hold their sums exactly."""
     values, weights = given(inputs[0]), given(inputs[1])
-    (batch, out_h, out_w, filters), depth = call.output.shape, weights.shape[-1]
-    padded = centred(call, values).astype(np.float64)
-    groups = values.shape[-1] // depth
-    matrices = weights.astype(np.float64).reshape(groups, filters // groups, -1)
-    sums = np.empty((batch, out_h, out_w, groups, filters // groups))
-    piece = max(1, PIECE // (batch * matrices.shape[2]))
-    for row, x, g in product(range(out_h), range(0, out_w, piece), range(groups)):
-        view = windows(call, padded, row)[:, x : x + piece, ..., g * depth : (g + 1) * depth]
-        block = view.reshape(-1, matrices.shape[2]) @ matrices[g].T
-        sums[:, row, x : x + piece, g] = block.reshape(batch, -1, block.shape[1])
-    return (requantize(call, sums.astype(np.int64).reshape(call.output.shape) + bias_of(call)),)
+    kind, depth = kind_of(call, weights), weights.shape[-1]
+    taps, groups = windows(call, centred(call, values, kind)), values.shape[-1] // depth
+    matrices = weights.astype(kind).reshape(groups, len(weights) // groups, -1)
+    sums = np.empty((*call.output.shape[:3], groups, len(weights) // groups), kind)
+    for piece, g in product(_pieces(call.output.shape, matrices.shape[2]), range(groups)):
+        rows = taps[piece][..., g * depth : (g + 1) * depth].reshape(-1, matrices.shape[2])
+        block = sums[piece][..., g, :]
+        block[...] = (rows @ matrices[g].T).reshape(block.shape)
+    sums = sums.reshape(call.output.shape)
+    sums += bias_of(call).astype(kind)
+    return (requantize(call, sums),)
+
+
+def _pieces(shape: tuple[int, ...], depth: int) -> Iterator[tuple[slice, ...]]:
+    """Pieces of an output [N, H, W, C] whose windows, of `depth` values each, have about `PIECE` elements."""
+    steps, left = [], max(1, PIECE // depth)
+    for size in (shape[2], shape[1], shape[0]):
+        steps.append(min(size, left))
+        left = max(1, left // size)
+    ranges = (range(0, size, step) for size, step in zip(shape, reversed(steps), strict=False))
+    for start in product(*ranges):
+        yield tuple(slice(at, at + step) for at, step in zip(start, reversed(steps), strict=True))
 
 
 def macs(call: Call[ConvAttrs]) -> int:

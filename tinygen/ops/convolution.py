@@ -17,10 +17,10 @@ import numpy as np
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, DType, Real, TensorType
 from tinygen.ops.base import Activation, Call, QuantRule, given
-from tinygen.ops.numerics import activation_range, clamp, multiply_by_quantized_multiplier, quantize_multiplier
+from tinygen.ops.numerics import activation_range, quantize_multipliers
 from tinygen.ops.rules import centred_int16, per_tensor
 from tinygen.ops.shapes import window_output
-from tinygen.ops.wide import LIMIT_NOISE, is_wide, multiply_wide, reduction_error
+from tinygen.ops.wide import LIMIT_NOISE, is_wide, reduction_error
 
 
 @dataclass(frozen=True)
@@ -194,25 +194,18 @@ def effective_scales(call: Call[Any]) -> tuple[float, ...]:
     (GetQuantizedConvolutionMultipler), but its package of October 2026 answers as in double: measured on sums that the
     two rules round differently.
     """
-    return tuple(input_of(call).q.scale * s / call.output.q.scale for s in weights_of(call).q.scales)
+    scales = np.asarray(weights_of(call).q.scales, np.float64)
+    return tuple((input_of(call).q.scale * scales / call.output.q.scale).tolist())
 
 
 def multipliers_of(call: Call[Any]) -> tuple[Array, Array]:
     """Fixed-point multipliers and shifts (int64), one or one for each output channel."""
-    pairs = np.array([quantize_multiplier(s) for s in effective_scales(call)], np.int64)
-    return pairs[:, 0], pairs[:, 1]
+    return quantize_multipliers(effective_scales(call))
 
 
 def limits_of(call: Call[Any]) -> tuple[int, int]:
     """The integers that the output is clamped to."""
     return activation_range(getattr(call.attrs, "activation", Activation.NONE), call.output)
-
-
-def requantize(call: Call[Any], sums: Array) -> Array:
-    """Integer sums [..., channels], bias included, to the output's type, with the fused activation's clamp."""
-    multiply = multiply_wide if rounds_once(call) else multiply_by_quantized_multiplier
-    scaled = multiply(sums, *multipliers_of(call))
-    return clamp(scaled + call.output.q.zero_point, call.output, limits_of(call))
 
 
 def bound(call: Call[Any]) -> float:
@@ -227,23 +220,6 @@ def bound(call: Call[Any]) -> float:
         return 0.5 + LIMIT_NOISE + (2**15 + 1) * max(reduction_error(*pair) for pair in pairs)
     noise = LIMIT_NOISE if is_wide(call) else 1e-4
     return 0.5 + max((0.5 * 2.0**s for s in shifts.tolist() if s < 0), default=0.0) + noise
-
-
-def windows(call: Call[Any], padded: Array, row: int) -> Array:
-    """The input windows of output row `row`, as a view [N, out_w, kh, kw, channels] of the padded input NHWC."""
-    (stride_h, stride_w), (dilation_h, dilation_w) = call.attrs.stride, call.attrs.dilation
-    _, kernel_h, kernel_w, _ = weights_of(call).shape
-    span_w = (kernel_w - 1) * dilation_w + 1
-    rows = padded[:, row * stride_h : row * stride_h + (kernel_h - 1) * dilation_h + 1 : dilation_h]
-    view = np.lib.stride_tricks.sliding_window_view(rows, span_w, axis=2)[:, :, ::stride_w, :, ::dilation_w]
-    return view.transpose(0, 2, 1, 4, 3)
-
-
-def centred(call: Call[Any], values: Array) -> Array:
-    """Input less its zero point, padded with zeros, int64."""
-    top, bottom, left, right = call.attrs.padding
-    wide = values.astype(np.int64) - input_of(call).q.zero_point
-    return np.pad(wide, ((0, 0), (top, bottom), (left, right), (0, 0)))
 
 
 # --- Real numbers ------------------------------------------------------------------------------------------------

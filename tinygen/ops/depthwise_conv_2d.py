@@ -8,6 +8,7 @@ file's redundant option is not read.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -19,21 +20,19 @@ from tinygen.ops.convolution import (
     activated,
     bias_of,
     bound,
-    centred,
     constant_weights,
     four_dimensions,
     int8_weights,
     int32_bias,
     real_taps,
-    requantize,
     rule_of,
     scales_by_channel,
     sums_fit,
     symmetric_weights,
     window_fits,
     window_shape,
-    windows,
 )
+from tinygen.ops.sums import centred, kind_of, requantize, windows
 
 
 def whole_multiplier(call: Call[Any]) -> bool:
@@ -54,12 +53,18 @@ def real(call: Call[ConvAttrs], inputs: Sequence[Real | None]) -> Sequence[Real]
 
 
 def reference(call: Call[ConvAttrs], inputs: Sequence[Array | None]) -> Sequence[Array]:
-    values, weights = given(inputs[0]), given(inputs[1]).astype(np.int64)
-    _, kernel_h, kernel_w, _ = weights.shape
-    filters = weights.reshape(kernel_h, kernel_w, values.shape[3], -1)
-    padded = centred(call, values)
-    rows = [np.einsum("nxhwc,hwcm->nxcm", windows(call, padded, y), filters) for y in range(call.output.shape[1])]
-    return (requantize(call, np.stack(rows, axis=1).reshape(call.output.shape) + bias_of(call)),)
+    """Tap after tap, in floats that hold all sums exactly."""
+    values, weights = given(inputs[0]), given(inputs[1])
+    kind, (_, kernel_h, kernel_w, _) = kind_of(call, weights), weights.shape
+    filters = weights.astype(kind).reshape(kernel_h, kernel_w, values.shape[3], -1)
+    taps = windows(call, centred(call, values, kind))[..., None]
+    sums = np.zeros((*call.output.shape[:3], *filters.shape[2:]), kind)
+    products = np.empty_like(sums)
+    for y, x in product(range(kernel_h), range(kernel_w)):
+        sums += np.multiply(taps[:, :, :, y, x], filters[y, x], out=products)
+    sums = sums.reshape(call.output.shape)
+    sums += bias_of(call).astype(kind)
+    return (requantize(call, sums),)
 
 
 def macs(call: Call[ConvAttrs]) -> int:

@@ -23,12 +23,12 @@ from tinygen.ops.convolution import (
     fits_int32,
     int8_weights,
     int32_bias,
-    requantize,
     rule_of,
     scales_by_channel,
     symmetric_weights,
 )
 from tinygen.ops.convolution import sums_fit as constant_sums_fit
+from tinygen.ops.sums import kind_of, requantize
 from tinygen.ops.wide import is_wide
 
 
@@ -89,10 +89,12 @@ def real(call: Call[FullyConnectedAttrs], inputs: Sequence[Real | None]) -> Sequ
 
 
 def reference(call: Call[FullyConnectedAttrs], inputs: Sequence[Array | None]) -> Sequence[Array]:
-    """A matrix product in float64, which is exact below 2^53."""
-    weights = given(inputs[1]).astype(np.float64) - call.input(1).q.zero_points[0]
-    rows = given(inputs[0]).reshape(-1, weights.shape[1]).astype(np.float64) - call.input(0).q.zero_point
-    sums = (rows @ weights.T).astype(np.int64) + bias_of(call)
+    """A matrix product in floats that hold its sums exactly."""
+    weights = given(inputs[1]).astype(np.int64) - call.input(1).q.zero_points[0]
+    kind = kind_of(call, weights)
+    rows = given(inputs[0]).reshape(-1, weights.shape[1]).astype(kind) - kind(call.input(0).q.zero_point)
+    sums = rows @ weights.astype(kind).T
+    sums += bias_of(call).astype(kind)
     return (requantize(call, sums).reshape(call.output.shape),)
 
 

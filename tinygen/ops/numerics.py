@@ -8,7 +8,7 @@ said otherwise; results fit the C types named.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,15 +25,21 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
 
     QuantizeMultiplier of quantization_util.cc: frexp, round half away from zero, flush to zero below 2^-32.
     """
-    if real == 0.0:
-        return 0, 0
-    fraction, shift = math.frexp(real)
-    multiplier = int(round_half_away(np.float64(fraction * 2**31)))
-    if multiplier == 2**31:
-        multiplier, shift = multiplier // 2, shift + 1
-    if shift > 30:
+    multipliers, shifts = quantize_multipliers((real,))
+    return int(multipliers[0]), int(shifts[0])
+
+
+def quantize_multipliers(reals: Sequence[float]) -> tuple[Array, Array]:
+    """`quantize_multiplier` of each of `reals`, as two arrays of int64."""
+    fractions, exponents = np.frexp(np.asarray(reals, np.float64))
+    multipliers = round_half_away(fractions * 2**31).astype(np.int64)
+    carried = multipliers == 2**31
+    multipliers, shifts = np.where(carried, 2**30, multipliers), exponents.astype(np.int64) + carried
+    if shifts.max(initial=0) > 30:
+        real = reals[int(shifts.argmax())]
         raise UnsupportedError(f"a scale ratio of {real:g} is too large for fixed-point arithmetic (at most 2^30)")
-    return (0, 0) if shift < -31 else (multiplier, shift)
+    flushed = shifts < -31
+    return np.where(flushed, 0, multipliers), np.where(flushed, 0, shifts)
 
 
 def round_half_away(values: Array | np.floating[Any]) -> Array:
@@ -49,11 +55,11 @@ def round_half_away(values: Array | np.floating[Any]) -> Array:
 def saturating_rounding_doubling_high_mul(a: Array, b: Array | int) -> Array:
     """gemmlowp SaturatingRoundingDoublingHighMul: (a * b + nudge) / 2^31 truncated, for int32 values."""
     a, b = np.asarray(a, np.int64), np.asarray(b, np.int64)
-    product = a * b
-    nudged = product + np.where(product >= 0, 1 << 30, 1 - (1 << 30))
-    # C's division truncates towards zero; numpy's // floors.
-    high = np.where(nudged >= 0, nudged >> 31, -((-nudged) >> 31))
-    return np.where((a == INT32_MIN) & (b == INT32_MIN), INT32_MAX, high)
+    # C nudges negative products by 1 - 2^30 and truncates towards zero: the same as this, which floors
+    high = np.asarray(a * b)
+    high += 1 << 30
+    high >>= 31
+    return np.asarray(np.minimum(high, INT32_MAX))  # what saturates is -2^31 times itself alone
 
 
 def rounding_divide_by_pot(x: Array, exponent: Array | int) -> Array:
@@ -101,7 +107,9 @@ def clamp(values: Array, output: TensorType, limits: tuple[int, int] | None = No
     """`values` clipped to `limits` (default: the range of the type) and narrowed to the output's element type."""
     low, high = output.dtype.limits if limits is None else limits
     # min(max(v, low), high) in this order, as TFLite does, also where low > high
-    return np.minimum(np.maximum(values, low), high).astype(output.dtype.numpy)
+    held = np.asarray(np.maximum(values, low))
+    np.minimum(held, high, out=held)
+    return held.astype(output.dtype.numpy)
 
 
 def table_from_float32(source: TensorType, target: TensorType, transform: Callable[[Array], Array]) -> Array:

@@ -25,12 +25,12 @@ from tinygen.ops.convolution import (
     four_dimensions,
     int8_weights,
     int32_bias,
-    requantize,
     rule_of,
     scales_by_channel,
     sums_fit,
     symmetric_weights,
 )
+from tinygen.ops.sums import requantize
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def reference(call: Call[TransposeConvAttrs], inputs: Sequence[Array | None]) ->
         y, x = (rows >= 0) & (rows < out_h), (columns >= 0) & (columns < out_w)
         products = (values[:, y][:, :, x] - call.input(2).q.zero_point) @ weights[:, ky, kx].T
         sums[:, rows[y, None], columns[x]] += products
-    return (requantize(call, sums.astype(np.int64) + bias_of(call)),)
+    return (requantize(call, sums + bias_of(call)),)
 
 
 def macs(call: Call[TransposeConvAttrs]) -> int:

@@ -18,7 +18,8 @@ from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array, DType, TensorType
 from tinygen.ops import all_ops, call_of
 from tinygen.ops.base import Call
-from tinygen.ops.convolution import bias_of, input_of, requantize
+from tinygen.ops.convolution import bias_of, input_of
+from tinygen.ops.sums import requantize
 from tinygen.ops.table import table_of
 from tinygen.passes.channels import MAX_ELEMENTS, channels_of, elements
 from tinygen.passes.layers import Layer, layer_of
