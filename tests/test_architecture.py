@@ -32,7 +32,7 @@ ORDER = (
     "plan",
     "layout",
     "emit report",
-    "packages",
+    "packages pictures",
     "toolchain",
     "measure",
     "train",

@@ -17,6 +17,7 @@ from tinygen.layout import laid_out
 from tinygen.measure import measure
 from tinygen.packages import package_files
 from tinygen.passes import Pass, run_passes
+from tinygen.pictures.page import page
 from tinygen.plan.arena import Plan
 from tinygen.plan.budget import Budget, check_budget
 from tinygen.provenance import provenance
@@ -75,6 +76,7 @@ class Order:
         told["quantization"] = made.quantization.as_dict() if made.quantization else None
         told["compression"] = [line.as_dict() for line in made.bought]
         files["report.json"] = (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode()
+        files["report.html"] = page(told).encode()
         for kind in self.packages:
             files |= package_files(kind, graph.name, memory.opt)
         return Build(graph.name, self.target, graph, program, layout, files, told)

@@ -18,6 +18,7 @@ from tinygen.commands.compression import compress_, compressed, tell
 from tinygen.commands.data import evaluate, quantize
 from tinygen.commands.platformio import platformio_
 from tinygen.commands.profile import profile
+from tinygen.commands.report import compare, report
 from tinygen.commands.terminal import (
     ERR,
     OUT,
@@ -57,11 +58,13 @@ def main() -> None:
     """Turn a trained neural network into C for a microcontroller, and prove that it computes the same bits."""
 
 
+main.add_command(compare)
 main.add_command(compress_)
 main.add_command(evaluate)
 main.add_command(platformio_)
 main.add_command(profile)
 main.add_command(quantize)
+main.add_command(report)
 
 
 def _bytes(option: str) -> Callable[[click.Context, click.Parameter, str | None], int | None]:

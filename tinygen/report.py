@@ -147,6 +147,6 @@ def _layer(index: int, step: Step, program: Program, plan: Plan) -> dict[str, An
         "output_shape": outputs[0]["shape"],
         "macs": step.macs,
         "constant_bytes": step.constant_bytes,
-        "inputs": [name for name in step.inputs if name in program.tensors],
+        "inputs": [program.tensors[name] for name in step.inputs if name in program.tensors],
         "outputs": outputs,
     }

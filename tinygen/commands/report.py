@@ -1,0 +1,101 @@
+"""``tinygen report`` and ``tinygen compare``: pictures of a build, and of what differs between two."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from tinygen import running
+from tinygen.commands.terminal import ERR, OUT, json_option
+from tinygen.files import write_files
+from tinygen.pictures import page
+
+Report = Mapping[str, Any]
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Where the page goes (default: FOLDER/report.html).")
+@click.option("--pictures", type=click.Path(path_type=Path), help="A folder for each picture as an SVG file.")
+@click.option("--measure/--no-measure", default=True, show_default=True, help="Count instructions under QEMU.")
+def report(folder: Path, out: Path | None, pictures: Path | None, measure: bool) -> None:
+    """Draw the build in FOLDER: memory over time, flash and instructions by layer, the network."""
+    made = running.read_report(folder)
+    profile = None
+    if measure:
+        with ERR.status(Text(f"measuring {folder}")):
+            profile = running.profile(folder).as_dict()
+    goal = out if out is not None else folder / "report.html"
+    write_files(goal.parent, {goal.name: page.page(made, profile).encode()})
+    OUT.print(f"wrote {goal}")
+    if pictures is not None:
+        files = page.files(made, profile)
+        write_files(pictures, files)
+        OUT.print(f"wrote {', '.join(files)} to {pictures}")
+
+
+@click.command()
+@click.argument("left", type=click.Path(path_type=Path))
+@click.argument("right", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="A page (.html) with the pictures of both side by side.")
+@json_option
+def compare(left: Path, right: Path, out: Path | None, as_json: bool) -> None:
+    """Show what differs between the builds in LEFT and RIGHT: memory, and layer by layer."""
+    one, other = running.read_report(left), running.read_report(right)
+    whole, layers = list(totals(one, other)), list(changed_layers(one, other))
+    if out is not None:
+        head = ("", str(left), str(right), "change")
+        tables = [{"title": "What differs", "head": head, "rows": [_words(*row) for row in whole]}]
+        if layers:
+            title = "Constants of layers that differ, in bytes"
+            tables.append({"title": title, "head": head, "rows": [_words(*row) for row in layers]})
+        write_files(out.parent, {out.name: page.comparison(one, other, tables).encode()})
+    if as_json:
+        named = {name: {"left": a, "right": b} for name, a, b in whole}
+        click.echo(json.dumps({"totals": named, "layers": [list(row) for row in layers]}, indent=1))
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for title in (str(left), str(right), "change"):
+        table.add_column(title, justify="right")
+    for row in (*whole, *layers):
+        table.add_row(*_words(*row))
+    OUT.print(table)
+    if out is not None:
+        OUT.print(f"wrote {out}")
+
+
+def totals(left: Report, right: Report) -> Iterator[tuple[str, int | None, int | None]]:
+    """Bytes and multiplications of both builds as wholes."""
+    for name, path in (
+        ("RAM", ("ram", "total")),
+        ("arena", ("ram", "arena")),
+        ("stack", ("ram", "stack")),
+        ("flash", ("flash", "total")),
+        ("constants", ("flash", "constants")),
+        ("code", ("flash", "code")),
+    ):
+        yield name, left[path[0]][path[1]], right[path[0]][path[1]]
+    yield "multiplications", left["macs"], right["macs"]
+
+
+def changed_layers(left: Report, right: Report) -> Iterator[tuple[str, int | None, int | None]]:
+    """Bytes of constants of each layer that differs, or that one of the two lacks: by name."""
+    a, b = ({layer["name"]: layer for layer in made["layers"]} for made in (left, right))
+    for name in dict.fromkeys((*a, *b)):
+        one, other = (layers[name]["constant_bytes"] if name in layers else None for layers in (a, b))
+        if one != other:
+            yield (a.get(name) or b[name])["op"] + " " + name, one, other
+
+
+def _words(name: str, left: int | None, right: int | None) -> tuple[str, ...]:
+    cells = ["none" if value is None else f"{value:,}" for value in (left, right)]
+    if left is None or right is None or left == right:
+        return name, *cells, ""
+    return name, *cells, f"{right - left:+,}" + (f" ({right / left - 1:+.1%})" if left else "")
