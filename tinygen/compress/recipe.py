@@ -84,10 +84,15 @@ def load(path: Path) -> tuple[Technique, ...]:
         raise UsageError(f"cannot read recipe '{path}': {error.strerror}") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path.name}: not a TOML file ({error})") from None
+    return of_content(content, path.name)
+
+
+def of_content(content: Mapping[str, Any], where: str) -> tuple[Technique, ...]:
+    """The techniques of what a TOML file holds; `where` names it in messages."""
     entries = content.get("technique")
     if set(content) != {"technique"} or not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
-        raise UsageError(f"{path.name}: expected [[technique]] tables with a name each, and nothing else")
-    made = tuple(_technique(f"{path.name}: technique {i + 1}", dict(e)) for i, e in enumerate(entries))
+        raise UsageError(f"{where}: expected [[technique]] tables with a name each, and nothing else")
+    made = tuple(_technique(f"{where}: technique {i + 1}", dict(e)) for i, e in enumerate(entries))
     check_order(made)
     return made
 

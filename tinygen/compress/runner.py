@@ -81,8 +81,8 @@ def compress(
     original = evidence.truth if evidence.truth is not None else _answers(graph, evidence.held_back)
 
     def note(name: str, graph: Graph, done: tuple[str, ...] = (), declined: tuple[str, ...] = ()) -> None:
-        quality = _quality(original, _answers(graph, evidence.held_back), evidence.labels)
-        lines.append(Bought(name, done, declined, *_costs(graph, target, optimize), macs(graph), quality))
+        found = quality(original, _answers(graph, evidence.held_back), evidence.labels)
+        lines.append(Bought(name, done, declined, *_costs(graph, target, optimize), macs(graph), found))
         heard(lines[-1])
 
     graph, _ = run_passes(graph, passes)
@@ -110,7 +110,8 @@ def _answers(graph: Graph, samples: Sequence[Sample]) -> list[Real]:
     return [tensor.dequantize(values[graph.outputs[0]]) for values in run_samples(graph, samples)]
 
 
-def _quality(original: Sequence[Real], now: Sequence[Real], labels: Array | None) -> Quality:
+def quality(original: Sequence[Real], now: Sequence[Real], labels: Array | None) -> Quality:
+    """How near the answers `now` are to the `original` ones, both in real numbers, with class `labels` or without."""
     signal = sum(float(np.sum(a**2)) for a in original)
     noise = sum(float(np.sum((a - b) ** 2)) for a, b in zip(original, now, strict=True))
     winners = np.array([int(np.argmax(b)) for b in now])

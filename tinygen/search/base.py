@@ -57,23 +57,30 @@ class Goal:
 class Effort:
     """How much is tried: counted, so that a search gives the same on every machine.
 
-    `sizes`: bytes of weights that the knapsack is solved for; `rounds`: how often its best solutions are looked at
-    closer; `trials`: samples of the study after that (which need Optuna); `finalists`: candidates that are tuned (which
-    needs TensorFlow), and the `steps` of that.
+    `sizes`: bytes of weights that the knapsack is solved for; `ratios`: shares of weights that pruning and low rank try
+    to do without; `tries`: bases that the goal is tried to be met with; `probes`: ways to store each layer of which is
+    measured what they add to the noise. `trials`: samples of the study after that (which need Optuna); `finalists`:
+    candidates that are tuned (which needs TensorFlow), and the `steps` of that. `fine`: whether layers have all ways to
+    be stored, or every other one.
     """
 
     name: str
     sizes: int
-    rounds: int
-    trials: int
-    finalists: int
-    steps: int
+    ratios: tuple[float, ...]
+    tries: int
+    probes: int
+    trials: int = 0
+    finalists: int = 0
+    steps: int = 0
+    fine: bool = True
 
 
 EFFORTS: Mapping[str, Effort] = {
-    "quick": Effort("quick", 10, 1, 0, 0, 0),
-    "normal": Effort("normal", 16, 2, 60, 2, 600),
-    "thorough": Effort("thorough", 24, 3, 400, 4, 2000),
+    "quick": Effort("quick", 8, (0.25, 0.5), tries=1, probes=3, fine=False),
+    "normal": Effort("normal", 16, (0.15, 0.3, 0.45, 0.6, 0.75), tries=2, probes=5, trials=120, finalists=2, steps=600),
+    "thorough": Effort(
+        "thorough", 32, tuple(n / 10 for n in range(1, 10)), tries=4, probes=9, trials=1000, finalists=6, steps=2000
+    ),
 }
 
 
@@ -150,13 +157,17 @@ def silent(progress: Progress) -> None:
 
 @dataclass(frozen=True)
 class Problem:
-    """An int8 graph, samples to fit it to and to judge it by, and what it is to be compiled for."""
+    """An int8 graph, samples to fit it to and to judge it by, and what it is to be compiled for.
+
+    `float_io`: with inputs and outputs in float32.
+    """
 
     graph: Graph
     evidence: Evidence
     target: Target
     optimize: Optimize = "balanced"
     passes: Sequence[Pass] = LOSSLESS
+    float_io: bool = False
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,36 @@ def variants(
             yield graph.nodes[index], transplanted(graph, walk.original, walk.changed(index, fit)[0])
 
 
+def alternatives(
+    graph: Graph,
+    samples: Sequence[Sample],
+    chosen: Callable[[Node], bool],
+    fits: Callable[[Layer], Iterator[Fitted | None]],
+) -> Iterator[tuple[Node, list[Graph | None]]]:
+    """For each layer that is `chosen`: `graph` with each of what `fits` makes of this layer only.
+
+    None where that is None, or could not run.
+    """
+    walk = _Walk(graph, samples)
+    for index in walk.through(chosen):
+        seen, made = walk.seen(index), list[Graph | None]()
+        for fitted in fits(seen.layer):
+            made.append(None)
+            if fitted is not None:
+                with suppress(Declined):
+                    made[-1] = transplanted(graph, walk.original, walk.refitted(index, seen, fitted))
+        yield graph.nodes[index], made
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A layer with what its walk knows of it."""
+
+    call: Call[Any]
+    moments: Moments
+    layer: Layer
+
+
 class _Walk:
     """The original graph and the one that changes, up to a node: what both hold for each batch of samples.
 
@@ -158,13 +188,23 @@ class _Walk:
 
     def changed(self, index: int, fit: Fit) -> tuple[Graph, str]:
         """The graph with the weights that `fit` gives node `index`, and what was done. Raises `Declined`."""
+        seen = self.seen(index)
+        fitted, layer = fit(seen.layer), seen.layer
+        said = f"{fitted.said}, {decibels(layer.signal, layer.noise(fitted.real)):.1f} dB"
+        return self.refitted(index, seen, fitted), said
+
+    def seen(self, index: int) -> _Seen:
+        """Node `index` on the inputs that reach it."""
         node = self.graph.nodes[index]
         call, found = call_of(self.graph, node), moments(self._rows(node))
-        layer = _layer(self.graph, node, call, found)
-        fitted = fit(layer)
-        changed = _with(self.graph, node, call, fitted, _bias(call, found, layer, fitted))
+        return _Seen(call, found, _layer(self.graph, node, call, found))
+
+    def refitted(self, index: int, seen: _Seen, fitted: Fitted) -> Graph:
+        """The graph with these weights in node `index`. Raises `Declined`."""
+        bias = _bias(seen.call, seen.moments, seen.layer, fitted)
+        changed = _with(self.graph, self.graph.nodes[index], seen.call, fitted, bias)
         _check(changed, changed.nodes[index])
-        return changed, f"{fitted.said}, {decibels(layer.signal, layer.noise(fitted.real)):.1f} dB"
+        return changed
 
     def _rows(self, node: Node) -> Iterator[tuple[Array, Array | None]]:
         """What the weights of `node` multiply, in real numbers: some pixels of every batch, always the same ones."""

@@ -117,14 +117,14 @@ def _curves(
         curve = curves[node.name]
         larger = variant if original is graph else batched(variant, count)
         assert larger is not None, "what stacks still stacks with other weights"
-        gain = _harm(original, larger, before) / max(curve.noises[len(curve.noises) // 2], 1e-300)
+        gain = harm(original, larger, before) / max(curve.noises[len(curve.noises) // 2], 1e-300)
         curves[node.name] = _Curve(curve.weights, curve.sizes, [noise * gain for noise in curve.noises])
     return curves
 
 
-def _harm(graph: Graph, variant: Graph, before: Sequence[Mapping[str, Array]]) -> float:
+def harm(graph: Graph, variant: Graph, before: Sequence[Mapping[str, Array]]) -> float:
     """The squared error of what the network decides by, where `variant` stands for `graph`."""
-    name, total = _deciding(graph), 0.0
+    name, total = deciding(graph), 0.0
     others = {n for n, value in variant.constants.items() if not _same(graph, variant, n, value)}
     for values in before:
         now = dict[str, Array]()
@@ -141,7 +141,7 @@ def _same(graph: Graph, variant: Graph, name: str, value: Array) -> bool:
     return known and np.array_equal(value, graph.constants[name])
 
 
-def _deciding(graph: Graph) -> str:
+def deciding(graph: Graph) -> str:
     """The first output, or where it is a function such as SOFTMAX, what that is a function of."""
     name = graph.outputs[0]
     while (node := graph.producer(name)) is not None and node.op in _DECIDING and node.inputs[0] not in graph.constants:

@@ -118,7 +118,7 @@ class _Sums:
         self.mean += centred.sum(axis=0)
         self.mean_original += before.sum(axis=0)
         for index, part in enumerate(self.parts):
-            right = centred[:, :, part].transpose(1, 0, 2)
+            right = np.ascontiguousarray(centred[:, :, part].transpose(1, 0, 2))
             self.squares[index] += right.swapaxes(1, 2) @ right
             if self.crosses is not None:
                 self.crosses[index] += before[:, :, part].transpose(1, 2, 0) @ right

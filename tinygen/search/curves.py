@@ -1,0 +1,149 @@
+"""For each layer: what each way to store its weights takes, and what it adds to the noise in the model's decision.
+
+Layers are fitted one at a time, on the inputs that the plain model gives them. The noise in a layer's own output is
+known for each way; how much of it arrives is measured for some of them, and interpolated for the others, since what
+arrives is nearly a multiple of it (as in `tinygen.compress.fitting.mixture`). That noise of several layers adds up is
+what the knapsack supposes, and what later steps of the search correct.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tinygen.batch import batched
+from tinygen.compress.base import Sample
+from tinygen.compress.entropy import FORM
+from tinygen.compress.fitting.layerwise import Fitted, Layer, alternatives, layers_of, stacked
+from tinygen.compress.fitting.mixture import COMPARED, deciding, harm
+from tinygen.ir.graph import Graph, Node
+from tinygen.ir.types import Array, TensorType
+from tinygen.kernels.base import SMALLEST
+from tinygen.reference import run_all
+from tinygen.search.ways import PLAIN, Way
+from tinygen.selection import Optimize, able
+from tinygen.target import Target
+
+#: A layer is large enough to be sparse with this share of all weights.
+LARGE = 0.01
+
+
+@dataclass(frozen=True)
+class Option:
+    """A layer stored in some `way`: flash in bytes, instructions, roughly, and the noise it adds to the decision.
+
+    `noise` is a share of the decision's variance. `node`, `constants` and `types` are what the graph has then.
+    """
+
+    way: Way
+    bytes: int
+    work: float
+    noise: float
+    node: Node
+    constants: Mapping[str, Array]
+    types: Mapping[str, TensorType]
+
+
+#: The options of each layer, by its name, the first of which is to leave it as it is.
+Curves = Mapping[str, Sequence[Option]]
+
+
+def measured(
+    graph: Graph,
+    samples: Sequence[Sample],
+    ways: Callable[[bool], Sequence[Way]],
+    target: Target,
+    optimize: Optimize,
+    probes: int,
+) -> dict[str, Sequence[Option]]:
+    """The options of each layer of `graph`; of `probes` ways each, what they add is measured.
+
+    `ways` are those for layers that are large, or are not.
+    """
+    total = sum(graph.constants[node.inputs[1]].size for node in layers_of(graph))
+    probe, found = _Probe(graph, samples, probes), dict[str, Sequence[Option]]()
+    tried: list[tuple[Way, float]] = []
+
+    def fits(layer: Layer) -> Iterator[Fitted | None]:
+        tried.clear()
+        for way in ways(layer.node.op != "DEPTHWISE_CONV_2D" and layer.stored.size >= LARGE * total):
+            fitted = way.fit(layer)
+            tried.append((way, layer.noise(fitted.real) if fitted is not None else np.inf))
+            yield fitted
+
+    for node, variants in alternatives(graph, samples, lambda node: True, fits):
+        made = [_option(graph, node, PLAIN, 0.0, target, optimize)]
+        useful = [(v, w, n) for v, (w, n) in zip(variants, tried, strict=True) if v is not None]
+        noises = probe.noises([v for v, _, _ in useful], [n for _, _, n in useful])
+        for (variant, way, _), noise in zip(useful, noises, strict=True):
+            changed = next(n for n in variant.nodes if n.outputs == node.outputs)
+            made.append(_option(variant, changed, way, noise, target, optimize))
+        found[node.name] = _frontier(made)
+    return found
+
+
+def _frontier(options: Sequence[Option]) -> Sequence[Option]:
+    """The first option, and of the others those that add less noise than every smaller one."""
+    best: list[Option] = []
+    for option in sorted(options[1:], key=lambda o: (o.bytes, o.noise)):
+        if option.bytes < options[0].bytes and (not best or option.noise < best[-1].noise):
+            best.append(option)
+    return [options[0], *reversed(best)]
+
+
+def _option(graph: Graph, node: Node, way: Way, noise: float, target: Target, optimize: Optimize) -> Option:
+    """`node` of `graph`, in the smallest form that its weights have."""
+    weights = node.inputs[1]
+    asked = () if way == PLAIN else (SMALLEST, FORM)
+    graphs = [graph, *(replace(graph, storage={**graph.storage, weights: form}) for form in asked)]
+    choices = [choice for g in graphs for choice in able(g, node, target, optimize)]
+    best = min(choices, key=lambda choice: choice.bytes)
+    names = [n for n in node.inputs if n in graph.constants]
+    return Option(
+        way, best.bytes, best.work, noise, node,
+        {n: graph.constants[n] for n in names}, {n: graph.types[n] for n in names},
+    )  # fmt: skip
+
+
+class _Probe:
+    """Measures on a few samples what variants of a graph add to the noise in its decision."""
+
+    def __init__(self, graph: Graph, samples: Sequence[Sample], probes: int) -> None:
+        self.graph, self.probes = graph, probes
+        self.larger, batches = stacked(graph, samples[:COMPARED])
+        self.before = [run_all(self.larger, batch) for batch in batches]
+        self.count = len(batches[0][0])
+        name = deciding(graph)
+        decided = graph.types[name].dequantize(np.stack([values[name] for values in self.before]))
+        self.power = float(np.sum((decided - decided.mean()) ** 2)) + 1e-30
+
+    def noises(self, variants: Sequence[Graph], own: Sequence[float]) -> list[float]:
+        """The noise of each, given that in the layers' `own` outputs; measured for some that are evenly spread."""
+        if not variants:
+            return []
+        order = np.argsort(own, kind="stable")
+        chosen = np.unique(np.linspace(0, len(order) - 1, self.probes).round().astype(int))
+        known = [order[i] for i in chosen]
+        gains = [self._harm(variants[i]) / max(own[i], 1e-300) for i in known]
+        levels = np.log([max(own[i], 1e-300) for i in known])
+        between = np.interp(np.log(np.maximum(own, 1e-300)), levels, gains)
+        return [float(noise * gain) for noise, gain in zip(own, between, strict=True)]
+
+    def _harm(self, variant: Graph) -> float:
+        larger = variant if self.larger is self.graph else batched(variant, self.count)
+        assert larger is not None, "what stacks still stacks with other weights"
+        return harm(self.larger, larger, self.before) / self.power
+
+
+def combined(graph: Graph, options: Sequence[Option]) -> Graph:
+    """`graph` with its layers as in `options`, each asking for its smallest form."""
+    made = {option.node.outputs: option for option in options if option.way != PLAIN}
+    constants, types, storage = dict(graph.constants), dict(graph.types), dict(graph.storage)
+    for option in made.values():
+        constants |= option.constants
+        types |= option.types
+        storage[option.node.inputs[1]] = SMALLEST
+    nodes = tuple(made[n.outputs].node if n.outputs in made else n for n in graph.nodes)
+    return replace(graph, nodes=nodes, types=types, constants=constants, storage=storage).pruned()

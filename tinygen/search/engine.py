@@ -1,0 +1,127 @@
+"""The budget search: from measured curves to a knapsack, from there to candidates that are compressed and judged.
+
+Bases (the model as it is, pruned, of lower rank) are judged as they are. For those that promise something, curves say
+what each layer's weights take and cost in each way; a knapsack solves them for a ladder of sizes and for the goal's.
+Its solutions are run through the techniques themselves. A study (`tinygen.search.study`) looks around them, and
+recovery trains the best.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from tinygen.ir.graph import Graph
+from tinygen.passes import run_passes
+from tinygen.search.base import Candidate, Cost, Effort, Goal, Heard, Origin, Phase, Problem, Progress
+from tinygen.search.bases import Base, Step, applied
+from tinygen.search.costs import Costs
+from tinygen.search.curves import Curves, Option, combined, measured
+from tinygen.search.judge import Judge
+from tinygen.search.knapsack import solve, total_bytes
+from tinygen.search.ranking import best
+from tinygen.search.ways import Entry, entries, ladder
+
+#: How often a solution of the knapsack is corrected by its true size, and bytes of a budget that may be left unused.
+CORRECTIONS, UNUSED = 4, 24
+#: The key of the plain model among candidates.
+PLAIN = "[]"
+
+
+class Search:
+    """One search: what it has found so far, and the steps that find more."""
+
+    def __init__(self, problem: Problem, goal: Goal, effort: Effort, heard: Heard) -> None:
+        self.goal, self.effort, self.heard = goal, effort, heard
+        self.plain, _ = run_passes(problem.graph, problem.passes)
+        evidence = problem.evidence
+        self.problem = replace(problem, evidence=replace(evidence, teacher=evidence.teacher or self.plain))
+        self.costs, self.judge = Costs(problem), Judge(problem, self.plain)
+        self.candidates = dict[str, Candidate]()
+        self.made = dict[str, tuple[Graph, tuple[Step, ...]]]()
+        self.phase: Phase = "start"
+        self.done, self.total = 0, 1
+
+    def begin(self, phase: Phase, total: int) -> None:
+        """A new phase of `total` steps."""
+        self.phase, self.done, self.total = phase, 0, max(total, 1)
+
+    def step(self, judged: Candidate | None = None) -> None:
+        """One step of the phase is done."""
+        self.done += 1
+        self.heard(Progress(self.phase, self.done, max(self.total, self.done), self.best, judged))
+
+    @property
+    def best(self) -> Candidate | None:
+        """What would be chosen now."""
+        return best(self.goal, self.candidates.values()) if self.candidates else None
+
+    def candidate(self, recipe: Sequence[Entry], origin: Origin, base: Base | None = None) -> Candidate:
+        """The candidate that `recipe` makes, behind the part that makes `base`: judged once."""
+        whole = (*(base.recipe if base else ()), *recipe)
+        key = json.dumps(whole, sort_keys=True)
+        if key not in self.candidates:
+            graph, steps = applied(
+                base.graph if base else self.plain, recipe, self.problem.evidence, self.problem.passes
+            )
+            self.made[key] = graph, (*(base.steps if base else ()), *steps)
+            self.candidates[key] = self._judged(graph, whole, origin)
+        self.step(self.candidates[key])
+        return self.candidates[key]
+
+    def _judged(self, graph: Graph, recipe: Sequence[Entry], origin: Origin, cost: Cost | None = None) -> Candidate:
+        quality, drop, loss = self.judge.judged(graph)
+        content = {"technique": [dict(entry) for entry in recipe]}
+        return Candidate(content, cost or self.costs.of(graph), quality, drop, loss, len(self.candidates), origin)
+
+    def start(self) -> Candidate:
+        """The plain model."""
+        self.begin("start", 1)
+        cost = self.costs.exact(self.plain, self.goal.instructions is not None)
+        self.made[PLAIN] = self.plain, ()
+        self.candidates[PLAIN] = self._judged(self.plain, (), "start", cost)
+        self.step(self.candidates[PLAIN])
+        return self.candidates[PLAIN]
+
+    def base(self, recipe: tuple[Entry, ...]) -> Base:
+        """The base that `recipe` makes of the plain model."""
+        graph, steps = applied(self.plain, recipe, self.problem.evidence, self.problem.passes)
+        return Base(recipe, steps, graph, self.judge.loss(graph) if recipe else 0.0)
+
+    def curves(self, base: Base) -> Curves:
+        """The curves of a base."""
+        problem = self.problem
+        return measured(
+            base.graph,
+            problem.evidence.samples,
+            lambda large: ladder(self.effort.fine, large),
+            problem.target,
+            problem.optimize,
+            self.effort.probes,
+        )
+
+    def proxy(self, base: Base, options: Mapping[str, Option]) -> Graph:
+        """What the techniques would make of `base`, nearly: layers fitted apart from each other."""
+        graph = combined(base.graph, tuple(options.values()))
+        return applied(graph, ({"name": "entropy"},), self.problem.evidence, self.problem.passes)[0]
+
+    def fitting(self, base: Base, curves: Curves, gains: Mapping[str, float] | None = None) -> dict[str, Option]:
+        """The knapsack's solution whose program just fits the goal, by the true size of its proxy."""
+        most = self.goal.flash
+        if most is None:
+            return {name: options[0] for name, options in curves.items()}
+        found, limit = None, float(most)
+        for _ in range(CORRECTIONS):
+            tried = solve(curves, limit, gains=gains)
+            over = self.costs.of(self.proxy(base, tried)).flash - most
+            if over <= 0 and (found is None or total_bytes(tried) > total_bytes(found)):
+                found = tried
+            if -UNUSED <= over <= 0 or tried == found is None:
+                break
+            limit = total_bytes(tried) - over
+        return found if found is not None else tried
+
+    def full(self, base: Base, options: Mapping[str, Option], origin: Origin) -> Candidate:
+        """The candidate that the techniques make of `base` with each layer in the way of its option."""
+        return self.candidate(entries({name: option.way for name, option in options.items()}), origin, base)

@@ -1,0 +1,83 @@
+"""Ways to store a layer's weights: what the search chooses from for each layer, and how a recipe says so."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tinygen.compress.bits import quantized
+from tinygen.compress.fitting.layerwise import Declined, Fitted, Layer
+from tinygen.compress.recipe import NONE
+from tinygen.compress.share import FEWEST, share
+from tinygen.compress.sparsity import Pattern, sparse
+
+#: An entry of a recipe, as its TOML file has it.
+Entry = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a layer's weights become smaller: a share of zeros, then few values, or few bits; all None: not at all.
+
+    `values` are of a codebook with one scale for the tensor if `scale` is ``tensor``, else one for each channel.
+    """
+
+    zeros: float | None = None
+    values: int | None = None
+    scale: str = "tensor"
+    bits: int | None = None
+
+    def fit(self, layer: Layer) -> Fitted | None:
+        """The weights of `layer` so; None where that makes no sense or saves nothing."""
+        try:
+            if self.zeros is not None:
+                fitted = sparse(layer, Pattern(self.zeros))
+                layer = replace(layer, stored=fitted.integers, scales=fitted.scales)
+            if self.values is not None:
+                return share(layer, self.values, self.scale == "tensor") if self._pays(layer) else None
+            return quantized(layer, self.bits) if self.bits is not None else fitted
+        except Declined:
+            return None
+
+    def _pays(self, layer: Layer) -> bool:
+        """Whether a codebook is smaller than what it stands for."""
+        return self.values is not None and layer.stored.size >= 4 * self.values >= 4 * FEWEST
+
+
+PLAIN = Way()
+
+
+def entries(ways: Mapping[str, Way]) -> list[Entry]:
+    """The part of a recipe that gives each layer, by its name, its way; and asks for Huffman codes where they pay."""
+    made = [
+        _entry("sparsity", "ratio", {name: way.zeros for name, way in ways.items()}),
+        *(
+            _entry("share", "values", {n: w.values for n, w in ways.items() if w.scale == scale}, {"scale": scale})
+            for scale in ("tensor", "channel")
+        ),
+        _entry("bits", "bits", {name: way.bits for name, way in ways.items()}),
+    ]
+    found = [entry for entry in made if entry is not None]
+    return [*found, {"name": "entropy"}]
+
+
+def _entry(name: str, field: str, values: Mapping[str, Any], others: Entry | None = None) -> Entry | None:
+    """One technique for the layers that have a value; None if there are none."""
+    layers = {glob.escape(layer): value for layer, value in values.items() if value is not None}
+    return {"name": name, field: NONE, **(others or {}), "layers": layers} if layers else None
+
+
+#: Values of codebooks and shares of zeros that are tried, the most bytes first.
+VALUES = (64, 48, 32, 24, 16, 12, 10, 8, 7, 6, 5, 4, 3, 2)
+ZEROS, VALUES_OF_SPARSE = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95), (32, 16, 8, 4)
+
+
+def ladder(fine: bool, large: bool) -> Sequence[Way]:
+    """What is tried for a layer, `fine` or every other step; `large` ones may be sparse, too."""
+    step = 1 if fine else 2
+    made = [Way(values=count) for count in VALUES[::step]]
+    if large:
+        made += [Way(zeros=share, values=count) for share in ZEROS[1::step] for count in VALUES_OF_SPARSE[::step]]
+    return made
