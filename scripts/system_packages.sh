@@ -16,6 +16,8 @@ case "$(arm-none-eabi-gcc -print-file-name=nano.specs 2>/dev/null)" in
 *) packages="$packages libnewlib-arm-none-eabi" ;;
 esac
 need qemu-system-arm qemu-system-arm
+# Tests look at report.html with it. Ubuntu has it as no package of this kind: they say so there.
+grep -q '^ID=debian' /etc/os-release 2>/dev/null && need chromium chromium
 ${PYTHON:-python3} -c 'import ensurepip' 2>/dev/null || packages="$packages python3-venv"
 [ -n "$packages" ] || exit 0
 
