@@ -60,15 +60,16 @@ def verify(
     return Verification(made.name, checked, made.modified)
 
 
-def profile(folder: str | Path, *, seed: int = 0) -> Profile:
+def profile(folder: str | Path, *, seed: int = 0, cycles: bool = False) -> Profile:
     """The instructions of each layer of the C that lies in `folder`, on its target's machine under QEMU.
 
-    The input is a seeded random one. Raises `UsageError` if the build is for the host or its machine counts nothing.
+    The input is a seeded random one. `cycles` adds an estimate, which takes QEMU longer.
+    Raises `UsageError` if the build is for the host or its machine counts nothing.
     """
     made = read_build(folder)
     target = load_target(made.report["target"]["name"])
     (vector,) = make_vectors(made.inputs, 1, seed, spreads(read_graph(folder)))
-    return profile_on(made, vector, target)
+    return profile_on(made, vector, target, cycles)
 
 
 def read_graph(folder: str | Path) -> Graph:

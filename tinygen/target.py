@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
@@ -22,14 +22,16 @@ FEATURES = frozenset({"v6m", "dsp", "mve", "fpu"})
 
 #: The keys of each table, with their types; those in `_OPTIONAL` may be absent.
 _CORE = {
-    "description": str, "features": list, "cflags": list, "zig": str, "floor": float, "cycles": float, "emulator": str
+    "description": str, "features": list, "cflags": list, "zig": str, "floor": float, "cycles": float, "emulator": str,
+    "timing": dict,
 }  # fmt: skip
 _BOARD = {"description": str, "core": str, "ram": int, "flash": int, "clock": int, "energy": dict}
+_TIMING = {"source": str, "table": bool, "cycles": dict}
 _ENERGY = {"picojoules": float, "source": str}
 _QEMU_BOARD = {"description": str, "core": str, "qemu": dict}
 _QEMU = {"machine": str, "cpu": str, "options": list, "tick_ns": float, "flash": dict, "ram": dict}
 _REGION = {"origin": int, "size": int}
-_OPTIONAL = frozenset({"zig", "floor", "cycles", "energy", "emulator", "cpu", "options", "tick_ns"})
+_OPTIONAL = frozenset({"zig", "floor", "cycles", "timing", "energy", "emulator", "cpu", "options", "tick_ns"})
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,18 @@ class Emulator:
 
 
 @dataclass(frozen=True)
+class Timing:
+    """What instructions take on a core, without wait states: `cycles` by class (tinygen/verify/instructions.py).
+
+    `table`: whether Arm publishes them; else they are assumed, as `source` says.
+    """
+
+    source: str
+    table: bool
+    cycles: Mapping[str, float] = field(hash=False)
+
+
+@dataclass(frozen=True)
 class Target:
     """A core, or a board with its core's data: what code is generated, compiled and measured for.
 
@@ -66,7 +80,8 @@ class Target:
     ``-mcpu`` of ``zig cc``. `emulator` runs the core's code; None where the code runs on this computer. `floor` is the
     instructions per MAC that multiply and add int8, with nothing loaded: what no kernel falls below; None: not known.
     `cycles` are those that an instruction takes on average, `energy` the picojoules of one of the board's cycles; both
-    are estimates, and None where nobody has measured them.
+    are estimates, and None where nobody has measured them. `timing` is what each class of instructions takes, None
+    where nothing is known.
     """
 
     name: str
@@ -81,6 +96,7 @@ class Target:
     clock: int | None = None
     floor: float | None = None
     cycles: float | None = None
+    timing: Timing | None = None
     energy: float | None = None
 
     @property
@@ -138,7 +154,13 @@ def _core(name: str) -> Target:
         emulator=_emulator(table["emulator"]) if "emulator" in table else None,
         floor=table.get("floor"),
         cycles=table.get("cycles"),
+        timing=_timing(f"{where} [timing]", table["timing"]) if "timing" in table else None,
     )
+
+
+def _timing(where: str, table: Mapping[str, Any]) -> Timing:
+    _check(where, table, _TIMING)
+    return Timing(table["source"], table["table"], {name: float(value) for name, value in table["cycles"].items()})
 
 
 def _board(name: str) -> Target:

@@ -68,8 +68,13 @@ def find_qemu() -> str:
 
 def find_size() -> str:
     """The ``size`` that belongs to `find_cross`. `ToolError` if it is not there."""
-    beside = find_cross().removesuffix("gcc") + "size"
-    return _find((beside, "arm-none-eabi-size"), "install binutils-arm-none-eabi")
+    return find_beside("size")
+
+
+def find_beside(tool: str) -> str:
+    """The ``size``, ``nm`` or ``objdump`` that belongs to `find_cross`. `ToolError` if it is not there."""
+    beside = find_cross().removesuffix("gcc") + tool
+    return _find((beside, f"arm-none-eabi-{tool}"), "install binutils-arm-none-eabi")
 
 
 def find_compiler(target: Target) -> str:

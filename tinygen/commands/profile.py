@@ -17,11 +17,12 @@ from tinygen.verify.profile import Profile
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random input.")
+@click.option("--cycles", is_flag=True, help="Estimate cycles, too; this takes longer.")
 @json_option
-def profile(folder: Path, seed: int, as_json: bool) -> None:
+def profile(folder: Path, seed: int, cycles: bool, as_json: bool) -> None:
     """Count the instructions of each layer of the C in FOLDER under QEMU."""
     with ERR.status(Text(f"profiling {folder}")):
-        found = running.profile(folder, seed=seed)
+        found = running.profile(folder, seed=seed, cycles=cycles)
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=1))
         return
@@ -34,11 +35,13 @@ def _table(found: Profile) -> Table:
     table = Table(box=None, pad_edge=False)
     for title in ("step", "operator", "name", "kernel"):
         table.add_column(title, overflow="ellipsis", no_wrap=True)
-    for title in ("output", "MACs", "instructions", "per MAC", "share"):
+    estimate = ("≈ cycles",) if found.cycles is not None else ()
+    for title in ("output", "MACs", "instructions", "per MAC", "share", *estimate):
         table.add_column(title, justify="right")
     for layer in found.layers:
         per_mac = "" if layer.per_mac is None else f"{layer.per_mac:.2f}"
         numbers = f"{layer.macs:,}", f"{layer.instructions:,}", per_mac, f"{layer.share:.1%}"
         shape = "×".join(map(str, layer.output_shape))
-        table.add_row(str(layer.step), layer.op, layer.name, layer.kernel, shape, *numbers)
+        cycles = (f"{layer.cycles:,}",) if layer.cycles is not None else ()
+        table.add_row(str(layer.step), layer.op, layer.name, layer.kernel, shape, *numbers, *cycles)
     return table

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tinygen.ir.types import Array
 from tinygen.target import Target
 from tinygen.verify.build_dir import BuildDir
-from tinygen.verify.qemu import profile_qemu
+from tinygen.verify.cycles import CAVEAT, estimated, timing_of
+from tinygen.verify.qemu import histograms_qemu, profile_qemu
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A step of the report with its `instructions`; `share` is that of the whole (0 to 1)."""
+    """A step of the report with its `instructions`; `share` is that of the whole (0 to 1).
+
+    `cycles` are an estimate, and `classes` what it is made of: executed instructions by class; None unless asked for.
+    """
 
     step: int
     name: str
@@ -24,6 +28,8 @@ class Layer:
     macs: int
     instructions: int
     share: float
+    cycles: int | None = None
+    classes: Mapping[str, int] | None = None
 
     @property
     def per_mac(self) -> float | None:
@@ -33,13 +39,22 @@ class Layer:
 
 @dataclass(frozen=True)
 class Profile:
-    """The layers of a build on `machine`, for one input. `floor`: that of the core, instructions per MAC."""
+    """The layers of a build on `machine`, for one input. `floor`: that of the core, instructions per MAC.
+
+    `timing`: where the cycles of instructions come from that the estimate is made of; None without an estimate.
+    """
 
     name: str
     target: str
     machine: str
     floor: float | None
     layers: tuple[Layer, ...]
+    timing: str | None = None
+
+    @property
+    def cycles(self) -> int | None:
+        """The estimate for the whole; None unless asked for."""
+        return sum(layer.cycles or 0 for layer in self.layers) if self.timing else None
 
     @property
     def instructions(self) -> int:
@@ -52,7 +67,13 @@ class Profile:
     def as_dict(self) -> dict[str, Any]:
         """Everything, as JSON values."""
         layers = [{**asdict(layer), "per_mac": layer.per_mac} for layer in self.layers]
-        return {**asdict(self), "layers": layers, "instructions": self.instructions, "macs": self.macs}
+        return {
+            **asdict(self),
+            "layers": layers,
+            "instructions": self.instructions,
+            "macs": self.macs,
+            "cycles": self.cycles,
+        }
 
     def lines(self) -> Iterator[str]:
         """The whole in words."""
@@ -63,11 +84,18 @@ class Profile:
                 f"the arithmetic alone would take {self.floor:g} per MAC: {least:,.0f}, "
                 f"a factor of {self.instructions / least:.2f} less"
             )
+        if self.cycles is not None:
+            yield (
+                f"about {self.cycles:,} cycles, an estimate and no measurement: {CAVEAT}; "
+                f"{self.cycles / max(1, self.instructions):.2f} per instruction ({self.timing})"
+            )
 
 
-def profile_on(build: BuildDir, vector: Sequence[Array], target: Target) -> Profile:
-    """The profile of `build` for one input set; raises as `profile_qemu`."""
+def profile_on(build: BuildDir, vector: Sequence[Array], target: Target, cycles: bool = False) -> Profile:
+    """The profile of `build` for one input set, with estimated `cycles` or without; raises as `profile_qemu`."""
+    timing = timing_of(target) if cycles else None
     machine, counts = profile_qemu(build, vector, target)
+    classes = histograms_qemu(build, vector, target) if timing else []
     whole = max(1, sum(counts))
     layers = tuple(
         Layer(
@@ -82,4 +110,9 @@ def profile_on(build: BuildDir, vector: Sequence[Array], target: Target) -> Prof
         )
         for entry, count in zip(build.report["layers"], counts, strict=True)
     )
-    return Profile(build.name, target.name, machine, target.floor, layers)
+    if timing:
+        layers = tuple(
+            replace(layer, cycles=estimated(found, timing), classes=dict(found))
+            for layer, found in zip(layers, classes, strict=True)
+        )
+    return Profile(build.name, target.name, machine, target.floor, layers, timing.source if timing else None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,10 +18,12 @@ from tinygen.errors import ToolError, UsageError, VerificationError
 from tinygen.ir.types import Array
 from tinygen.target import Emulator, Region, Target, all_targets
 from tinygen.verify import harness
+from tinygen.verify.blocks import run_logged
 from tinygen.verify.build_dir import BuildDir
 from tinygen.verify.execution import Execution, Finished, execute
 from tinygen.verify.faults import describe
 from tinygen.verify.harness import Exit, Mode
+from tinygen.verify.instructions import disassemble, histograms
 
 #: Every instruction takes 2^SHIFT ns: more than two ticks on all machines, so that a difference of two counts, which
 #: may be off by almost one tick, rounds to the right number of instructions.
@@ -78,6 +81,20 @@ def profile_qemu(
         return machine.board, read_profile((folder / "stats.txt").read_text(), machine.tick_ns)
 
 
+def histograms_qemu(
+    build: BuildDir, vector: Sequence[Array], target: Target, opt: str | None = None, timeout: float = 900.0
+) -> list[Counter[str]]:
+    """The instructions that each step of `build` executes for one input set, by class; raises as `run_qemu`."""
+    with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
+        folder = Path(temporary).resolve()
+        machine, _ = _make(build, [vector], target, Mode.PROFILED, opt, folder)
+        elf, what = folder / "program.elf", f"{build.name}_run on {machine.board}"
+        command = [*_command(toolchain.find_qemu(), machine)]
+        done, blocks = run_logged(command, folder, timeout, elf, what)
+        _check(done, what, machine.ram)
+        return histograms(blocks, disassemble(elf, "mve" in target.features))
+
+
 def _run(
     build: BuildDir,
     vectors: Sequence[Sequence[Array]],
@@ -88,18 +105,31 @@ def _run(
     folder: Path,
 ) -> tuple[Emulator, str]:
     """Compile and run in `folder`; the machine, and the compiler's warnings."""
+    machine, warnings = _make(build, vectors, target, mode, opt, folder)
+    what = f"{build.name}_run on {machine.board}"
+    done = execute([*_command(toolchain.find_qemu(), machine)], folder, timeout, what, dict(os.environ))
+    _check(done, what, machine.ram)
+    return machine, warnings
+
+
+def _make(
+    build: BuildDir,
+    vectors: Sequence[Sequence[Array]],
+    target: Target,
+    mode: Mode,
+    opt: str | None,
+    folder: Path,
+) -> tuple[Emulator, str]:
+    """Compile and link ``program.elf`` in `folder`; the machine that it is for, and the compiler's warnings."""
     if target.emulator is None:
         raise UsageError(f"target {target.name} has no emulator: choose a Cortex-M core or board")
-    qemu, compiler = toolchain.find_qemu(), [toolchain.find_cross(), *target.cflags]
+    toolchain.find_qemu()
+    compiler = [toolchain.find_cross(), *target.cflags]
     harness.write_inputs(build, vectors, folder)
     sources = harness.write_sources(build, folder, mode, STATIC)
     level = opt or build.report.get("flash", {}).get("optimization", "-O2")
     objects, warnings = harness.compile_all(build, sources, folder, compiler, level, mode)
-    machine = _link(build, objects, folder, compiler, target.emulator)
-    what = f"{build.name}_run on {machine.board}"
-    done = execute([*_command(qemu, machine)], folder, timeout, what, dict(os.environ))
-    _check(done, what, machine.ram)
-    return machine, warnings
+    return _link(build, objects, folder, compiler, target.emulator), warnings
 
 
 def _command(qemu: str, machine: Emulator) -> Iterator[str]:
