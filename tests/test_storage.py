@@ -231,7 +231,7 @@ def test_whoever_asks_for_the_smallest_gets_it() -> None:
     assert chosen(dense(many, SMALLEST)) == chosen(dense(many), "size") == "codebook"
     assert chosen(dense(np.random.default_rng(0).integers(-128, 128, (64, 64)), SMALLEST)) == PLAIN
     (choice,) = select(dense(drawn(list(range(-8, 8))), SMALLEST), M4, "balanced").values()
-    assert choice.kernel.template == "fully_connected/codebook_dot", "not one that unpacks first"
+    assert choice.kernel.template == "fully_connected/dsp_codebook", "not one that unpacks first"
 
 
 def test_bytes_are_not_saved_at_any_price() -> None:

@@ -23,6 +23,8 @@ Optimize = Literal["speed", "size", "ram", "balanced"]
 #: Under `balanced`, weights lie in a form that costs instructions if a node's constants then take at most this share of
 #: their bytes; or fewer bytes at all, where the graph asks for the smallest form.
 WORTH_A_FORM = 0.7
+#: Under `balanced`, the faster of two kernels for a form is taken if its constants take at most this share of bytes.
+AS_SMALL = 1.05
 #: Under `balanced`, a kernel that takes n times the instructions of the fastest plain one counts as if its constants
 #: took this share of their bytes n - 1 times on top: of forms that are nearly as small, the faster is taken.
 SLOWNESS = 1 / 32
@@ -88,6 +90,8 @@ def select(graph: Graph, target: Target, optimize: Optimize) -> dict[str, Choice
     room = max(live.values(), default=0)
     free = {name: None if optimize == "speed" else room - taken for name, taken in live.items()}
     options = {n.outputs[0]: _fitting(able(graph, n, target, optimize), free[n.outputs[0]]) for n in running}
+    if optimize == "balanced":
+        options = {name: _fast(some) for name, some in options.items()}
     forms = {o.kernel.template for some in options.values() for o in some if o.kernel.form != PLAIN}
     if optimize == "speed":
         return _chosen(options, forms, optimize)
@@ -123,6 +127,16 @@ def live_bytes(graph: Graph) -> dict[str, int]:
 def _fitting(options: Sequence[Choice], free: int | None) -> list[Choice]:
     """Those `options` that need no more room than there is; None: any."""
     return [o for o in options if not o.kernel.roomy or free is None or o.scratch <= free]
+
+
+def _fast(options: Sequence[Choice]) -> list[Choice]:
+    """Those `options` that no faster one of the same form equals in bytes, nearly."""
+
+    def beaten(slow: Choice) -> bool:
+        same = (o for o in options if o.kernel.form == slow.kernel.form != PLAIN and o.speed < slow.speed)
+        return any(o.bytes <= AS_SMALL * slow.bytes for o in same)
+
+    return [o for o in options if not beaten(o)]
 
 
 def _chosen(options: Mapping[str, Sequence[Choice]], forms: Collection[str], optimize: Optimize) -> dict[str, Choice]:

@@ -22,14 +22,14 @@ def pack(rows: Array) -> Fields | None:
     wide = rows.astype(np.int64)
     best: tuple[int, int, Array, Array] | None = None
     for size in indices.group_sizes(len(rows)):
-        low, step, levels = _grids(wide, size)
+        low, step, levels = grids(wide, size)
         total = indices.stream_bytes(levels, rows.size) + 2 * len(low)
         if levels <= LEVELS and (best is None or total < best[0]):
             best = total, size, low, step
     return _fields(wide, *best[1:]) if best else None
 
 
-def _grids(rows: Array, size: int) -> tuple[Array, Array, int]:
+def grids(rows: Array, size: int) -> tuple[Array, Array, int]:
     """Lowest value and step for each `size` rows, and the number of levels that is enough for all of them."""
     starts = np.arange(0, len(rows), size)
     low = np.minimum.reduceat(rows.min(axis=1), starts)
@@ -40,7 +40,7 @@ def _grids(rows: Array, size: int) -> tuple[Array, Array, int]:
 
 
 def _fields(rows: Array, group: int, low: Array, step: Array) -> Fields:
-    _, _, levels = _grids(rows, group)
+    _, _, levels = grids(rows, group)
     of_row = np.arange(len(rows)) // group
     numbers = (rows - low[of_row, None]) // step[of_row, None]
     stream = indices.pack(numbers.ravel(), levels)

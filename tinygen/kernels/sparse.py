@@ -54,17 +54,22 @@ class Form:
 
 
 BITMAP = Form("bitmap", layouts.bitmap, layouts.density, 0.85, ((2.5, 3.0), (1.5, 2.5)), (250, 650))
+BLOCKS = Form("blocks", layouts.blocks, layouts.density_of_blocks, 0.85, ((0.2, 3.8), (0.4, 3.1)), (300, 700))
 FORMS = (
     BITMAP,
     Form("gaps", layouts.gaps, layouts.density, 0.65, ((0.3, 6.5), (0.4, 4.3)), (100, 500)),
     Form("n_of_m", layouts.n_of_m, layouts.share_of_groups, 0.5, ((0.2, 5.2), (0.3, 4.4)), (200, 600)),
-    Form("blocks", layouts.blocks, layouts.density_of_blocks, 0.85, ((0.2, 3.8), (0.4, 3.1)), (300, 700)),
+    BLOCKS,
 )
 
 
 def accepts(form: Form, coded: bool, gathered: bool, call: Call[Any]) -> bool:
+    return is_gathered(call) is gathered and stores(form, coded, call)
+
+
+def stores(form: Form, coded: bool, call: Call[Any]) -> bool:
     """Weights that are constant, 0 where they are zero, not in groups, and of the form's structure."""
-    if is_gathered(call) is not gathered or call.constants[1] is None or any(weights_of(call).q.zero_points):
+    if call.constants[1] is None or any(weights_of(call).q.zero_points):
         return False
     if call.op == "CONV_2D" and call.input(1).shape[3] != call.input(0).shape[3]:
         return False

@@ -1,0 +1,156 @@
+"""Kernels of storage forms for the DSP extension: they compute what the reference does, on the host and on Cortex-M."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.convolutions import Spatial, output_quant, spatials, weight_scales
+from tests.laws import load
+from tests.operators import test_fully_connected
+from tests.operators.test_dsp import CORES, M4, assert_computes, assert_runs
+from tests.operators.test_sparse_forms import asking, convolution, matrix, refused, sparse
+from tests.strategies import FEW, quants
+from tinygen.ir.graph import Graph
+from tinygen.ir.types import Array
+from tinygen.kernels import kernels_for, numbers_dsp
+from tinygen.kernels.base import PLAIN, Kernel
+from tinygen.lower import lower
+
+KERNELS = {"conv_2d/dsp_blocks", "sparse/dsp_blocks", "fully_connected/dsp_codebook", "fully_connected/dsp_packed"}
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Within it, a storage form has only its kernels for the DSP extension."""
+
+    def offered(op: str) -> list[Kernel]:
+        return [k for k in kernels_for(op) if k.form == PLAIN or "dsp" in k.requires]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tinygen.selection.kernels_for", offered)
+        yield
+
+
+@st.composite
+def in_blocks(draw: st.DrawFn) -> Graph:
+    """A convolution or a dense layer with weights in blocks, some of few values, some filters without any."""
+    seed, source = draw(st.integers(0, 2**32)), draw(quants())
+    zeros, values = draw(st.sampled_from((0.3, 0.5, 0.8, 0.97))), draw(st.sampled_from((3, 127)))
+    filters, channels = draw(st.integers(2, 9)), 4 * draw(st.integers(1, 6))
+    scales = draw(weight_scales(filters))
+    if draw(st.booleans()):
+        s = draw(spatials(channels=channels))
+        weights = sparse("blocks", (filters, *s.kernel, s.channels), seed, zeros, values)
+    else:
+        weights = sparse("blocks", (filters, channels * draw(st.integers(1, 12))), seed, zeros, values)
+    if draw(st.booleans()) or refused("blocks", weights):
+        weights[filters // 2 :] = 0
+    target = draw(output_quant(source[0], scales, max(2, int(np.count_nonzero(weights) / filters))))
+    if weights.ndim == 4:
+        return asking(convolution(s, weights, seed, source, scales, target), "blocks")
+    return asking(matrix(draw(st.integers(1, 3)), weights, source, scales, target), "blocks")
+
+
+def dense(form: str, rows: int, weights: Array) -> Graph:
+    """A dense layer with `weights` in `form`."""
+    graph = load(test_fully_connected.simple((rows, weights.shape[1]), weights.shape, 0.01))
+    (name,) = graph.constants.keys() & set(graph.nodes[0].inputs)
+    return replace(graph, constants={**graph.constants, name: weights.astype(np.int8)}, storage={name: form})
+
+
+@st.composite
+def of_numbers(draw: st.DrawFn) -> Graph:
+    """A dense layer with few values or few bits, in tables or on grids for all units or for some."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    depth, rows = draw(st.integers(8, 70)), draw(st.integers(1, 3))
+    if draw(st.booleans()):
+        groups, each = draw(st.integers(1, 2)), 4 * -(-2048 // (4 * depth))
+        units = groups * each + (draw(st.integers(0, 3)) if groups == 1 else 0)
+        tables = rng.integers(-128, 128, (groups, draw(st.integers(1, 16))))
+        of_row = np.minimum(np.arange(units) // each, groups - 1)
+        return dense("codebook", rows, tables[of_row[:, None], rng.integers(0, tables.shape[1], (units, depth))])
+    units, levels = 2 * draw(st.integers(2, 9)), draw(st.sampled_from((1, 2, 3, 4, 5, 16)))
+    step = rng.integers(1, 255 // max(1, levels - 1) + 1 if levels > 1 else 2, (units if draw(st.booleans()) else 1, 1))
+    low = rng.integers(-128, 128 - step * (levels - 1))
+    return dense("packed", rows, low + step * rng.integers(0, levels, (units, depth)))
+
+
+FILES = st.tuples(*(in_blocks() for _ in range(6)), *(of_numbers() for _ in range(4)))
+
+
+def edges() -> list[Graph]:
+    """One, two and three windows; several bands; distances over 15; eight blocks and what is left of them; none."""
+    quant, tried = ((0.1, -3), [0.02], (1.0, 3)), []
+    shapes = [
+        (Spatial((1, 1, 1, 8), (1, 1)), 2),
+        (Spatial((2, 1, 2, 12), (1, 1)), 5),
+        (Spatial((1, 14, 14, 48), (1, 1)), 4),
+        (Spatial((1, 9, 7, 12), (3, 3), (2, 1), activation=1), 3),
+        (Spatial((1, 6, 7, 8), (3, 2), dilation=(2, 2)), 4),
+        (Spatial((1, 5, 6, 2), (2, 2), same=False), 3),
+    ]
+    for number, (s, filters) in enumerate(shapes):
+        weights = sparse("blocks", (filters, *s.kernel, s.channels), number, 0.5, (127, 5)[number % 2])
+        weights[-1] = 0
+        scales = [0.01 * (1 + c) for c in range(filters)]
+        tried.append(asking(convolution(s, weights, number, quant[0], scales, (1.0, 3)), "blocks"))
+    counts = np.zeros((17, 16 * 17), int)
+    for count, row in enumerate(counts):
+        row[: 4 * count] = np.arange(4 * count) % 250 - 125
+    far = np.zeros((4, 400), int)
+    far[0, 396:], far[1, 100], far[2, :4], far[3, (64, 128, 196, 399)] = 5, -128, 127, -7
+    for weights in (counts, far):
+        tried.append(asking(matrix(2, weights, *quant), "blocks"))
+    rng = np.random.default_rng(0)
+    tried.append(dense("codebook", 2, rng.permutation(256)[:16][rng.integers(0, 16, (45, 47))] - 128))
+    tried.append(dense("codebook", 2, np.repeat(rng.integers(-128, 128, (2, 16)), 32, 0)[:, np.arange(72) % 16]))
+    tried.extend(dense("packed", 2, rng.integers(0, n, (6, 37)) * (255 // (n - 1)) - 128) for n in (16, 4, 2))
+    return tried
+
+
+def test_edges() -> None:
+    with alone():
+        steps = [step for graph in edges() for step in lower(graph, M4).steps]
+        assert {step.kernel for step in steps} == KERNELS
+        assert_computes(edges(), prefer=False)
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("core", CORES)
+def test_edges_on_a_core(core: str, tmp_path: Path) -> None:
+    with alone():
+        assert_runs(edges(), core, tmp_path, prefer=False)
+
+
+@settings(FEW, max_examples=1)
+@given(FILES)
+def test_laws(graphs: tuple[Graph, ...]) -> None:
+    with alone():
+        assert_computes(graphs, prefer=False)
+
+
+@pytest.mark.qemu
+@settings(FEW, max_examples=1)
+@given(st.lists(FILES, min_size=2, max_size=2))
+def test_laws_on_cortex_m4(tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[Graph, ...]]) -> None:
+    with alone():
+        assert_runs([g for some in drawn for g in some], "cortex-m4", tmp_path_factory.mktemp("drawn"), prefer=False)
+
+
+def test_numbers_in_pairs() -> None:
+    """The pairs of a word's halves, lowest bits first, are numbers 0 and 2, 1 and 3, 4 and 6 of each unit."""
+    numbers = np.arange(2 * 40).reshape(2, 40) % 4
+    for bits, word in ((4, 8), (4, 32), (2, 32)):
+        words = numbers_dsp.in_pairs(numbers, bits, word)
+        pairs = [(w >> s, w >> (s + word // 2)) for w in words[1].tolist() for s in range(0, word // 2, bits)]
+        flat = np.array(pairs) % 2**bits
+        order = np.pad(numbers[1], (0, 4 * len(flat) // 2 - 40)).reshape(-1, 2, 2).swapaxes(1, 2).reshape(-1, 2)
+        assert np.array_equal(flat, order)

@@ -1,0 +1,157 @@
+"""FULLY_CONNECTED with the DSP extension where weights are small numbers, which are never unpacked.
+
+A codebook of up to 16 values: a byte holds the numbers of two weights, and a table in scratch memory has, for each
+byte, both weights as a pair of int16. Two loads and one SMLAD make two products, where int8 weights take two and a half
+instructions. Numbers of 4 or 2 bits on a grid: AND takes pairs of them out of a word, and the grid's lowest value and
+step are applied to the sums, so that nothing is looked up at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.types import Array
+from tinygen.kernels import codebook, dsp, packed
+from tinygen.kernels.base import Kernel, Launch
+from tinygen.kernels.codebook import looked_up, used_by_groups
+from tinygen.ops.base import Call
+
+#: Values of a codebook, at most: two numbers of one fill a byte.
+LEVELS = 16
+#: Weights for each table, at least: fewer do not pay for making it.
+WEIGHTS = 2048
+#: Units at a time, which read the same table.
+FOUR = 4
+Params = dict[str, int | float | Array]
+
+
+def in_pairs(numbers: Array, bits: int, word: int) -> Array:
+    """`numbers` uint8 [units, depth] as words of `word` bits: [units, words].
+
+    Each half of a word holds one number of each pair, in the order of `widen` (``templates/kernels/common/dsp.c.j2``):
+    0 and 2, 1 and 3, 4 and 6 … Zeros fill up each unit to a multiple of 8 weights, and of a word.
+    """
+    each = max(8, word // bits)
+    padded = np.pad(numbers, ((0, 0), (0, -numbers.shape[1] % each)))
+    low, high = np.moveaxis(padded.reshape(len(numbers), -1, 2, 2), 2, 0).reshape(2, len(numbers), -1)
+    halves = np.stack([some.reshape(len(numbers), -1, word // 2 // bits) for some in (low, high)])
+    shifted = halves.astype(np.uint64) << (bits * np.arange(halves.shape[-1])).astype(np.uint64)
+    low, high = shifted.sum(axis=-1, dtype=np.uint64)
+    return np.asarray(low | high << np.uint64(word // 2))
+
+
+def tables(rows: Array) -> tuple[int, Array, Array] | None:
+    """The most units that share a table, the tables, and the numbers; None where there are too many values."""
+    for group, used in used_by_groups(rows):
+        whole = group >= len(rows) or (group % FOUR == 0 and len(rows) % FOUR == 0)
+        if whole and used.sum(axis=1).max() <= LEVELS:
+            return group, *looked_up(rows, group, used)
+    return None
+
+
+def accepts(call: Call[Any]) -> bool:
+    if not dsp.dense_accepts(call):
+        return False
+    found = tables(call.constant(1))
+    return found is not None and len(found[1]) * WEIGHTS <= call.constant(1).size
+
+
+def launch(call: Call[Any]) -> Sequence[Launch]:
+    weights = call.constant(1)
+    units, depth = weights.shape
+    found = tables(weights)
+    assert found is not None, "only what is accepted is launched"
+    group, values, numbers = found
+    stream = in_pairs(numbers, 4, 8).astype(np.uint8)
+    params: Params = {
+        "rows": call.input(0).elements // depth,
+        "depth": depth,
+        "units": units,
+        "group": group,
+        "levels": values.shape[1],
+        "bytes": stream.shape[1],
+        "weights": stream.ravel(),
+        "tables": values.ravel(),
+        **dsp.down_params(call, weights),
+    }
+    return (Launch((0,), (0,), params, scratch=4 * 256 + 4 * stream.shape[1]),)
+
+
+def speed(call: Call[Any]) -> float:
+    found = tables(call.constant(1))
+    assert found is not None, "only what is accepted is asked for its speed"
+    return float(1.75 + 5 * found[1].shape[1] * found[1].size / call.constant(1).size)
+
+
+def bits_of(weights: Array) -> int:
+    """Bits of numbers on a grid for each unit; 0 where there is none of so few."""
+    _, _, levels = packed.grids(weights.astype(np.int64), 1)
+    return 2 if levels <= 4 else 4 if levels <= 16 else 0
+
+
+def grid_accepts(call: Call[Any]) -> bool:
+    """An even number of units, and sums of numbers times steps that fit int32."""
+    if not dsp.dense_accepts(call):
+        return False
+    units, depth = call.input(1).shape
+    return units % 2 == 0 and depth <= 2**15 and bits_of(call.constant(1)) > 0
+
+
+def grid_launch(call: Call[Any]) -> Sequence[Launch]:
+    weights = call.constant(1)
+    units, depth = weights.shape
+    bits = bits_of(weights)
+    low, step, _ = packed.grids(weights.astype(np.int64), 1)
+    words = in_pairs((weights - low[:, None]) // step[:, None], bits, 32)
+    params: Params = {
+        "rows": call.input(0).elements // depth,
+        "depth": depth,
+        "units": units,
+        "bits": bits,
+        "words": words.shape[1],
+        "weights": words.astype(np.uint32).ravel(),
+        **grid_params(low, step),
+        **dsp.down_params(call, weights),
+    }
+    return (Launch((0,), (0,), params, scratch=64 * words.shape[1] // bits),)
+
+
+def grid_params(low: Array, step: Array) -> Params:
+    """The grids, of which one is enough where all are alike."""
+    same = len(np.unique(low)) == len(np.unique(step)) == 1
+    count = 1 if same else len(low)
+    return {"grid_step": int(not same), "low": low[:count].astype(np.int8), "step": step[:count].astype(np.uint8)}
+
+
+USES = ("common/requantize", "common/dsp", "common/down")
+KERNELS = (
+    Kernel(
+        op=("FULLY_CONNECTED",),
+        template="fully_connected/dsp_codebook",
+        function="fully_connected_dsp_codebook",
+        launch=launch,
+        accepts=accepts,
+        uses=(*USES, "common/dsp_codebook_rows"),
+        requires=frozenset({"dsp"}),
+        speed=speed,
+        form=codebook.FORM.name,
+        code=200,
+        per_call=codebook.FORM.per_call,
+    ),
+    Kernel(
+        op=("FULLY_CONNECTED",),
+        template="fully_connected/dsp_packed",
+        function="fully_connected_dsp_packed",
+        launch=grid_launch,
+        accepts=grid_accepts,
+        uses=(*USES, "common/dsp_packed_rows"),
+        requires=frozenset({"dsp"}),
+        speed=1.5,
+        form=packed.FORM.name,
+        code=250,
+        per_call=packed.FORM.per_call,
+    ),
+)
