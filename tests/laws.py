@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,15 +87,23 @@ def run_c(
 
     The driver is this function's own: it shares nothing with the harness that `tinygen verify` uses.
     """
+    texts = []
+    for index, graph in enumerate(graphs):
+        optimize: Optimize = ("balanced", "size", "speed")[index % 3]  # type: ignore[assignment]
+        texts.append(sources(replace(graph, name=f"m{index}"), optimize, features))
+    return run_texts(graphs, texts, sets, cc)
+
+
+def run_texts(
+    graphs: Sequence[Graph], texts: Sequence[Mapping[str, str]], sets: Sequence[Sequence[Inputs]], cc: str = "gcc"
+) -> list[list[list[Array]]]:
+    """As `run_c`, for C that is there already: files of a model named m0, those of m1, …"""
     with tempfile.TemporaryDirectory() as folder:
         where = Path(folder)
-        names = []
-        for index, graph in enumerate(graphs):
-            named = replace(graph, name=f"m{index}")
-            optimize: Optimize = ("balanced", "size", "speed")[index % 3]  # type: ignore[assignment]
-            for file, text in sources(named, optimize, features).items():
+        names = [f"m{index}" for index in range(len(graphs))]
+        for files in texts:
+            for file, text in files.items():
                 (where / file).write_text(text)
-            names.append(f"m{index}")
         (where / "main.c").write_text(_driver(graphs, [len(s) for s in sets]))
         (where / "in.bin").write_bytes(b"".join(v.tobytes() for s in sets for inputs in s for v in inputs))
         command = [cc, *FLAGS, "main.c", *(f"{n}.c" for n in names), "-o", "run"]

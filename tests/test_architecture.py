@@ -28,6 +28,7 @@ ORDER = (
     "quantize",
     "kernels",
     "selection",
+    "stripes",
     "lower",
     "plan",
     "layout",

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tinygen.ir.graph import ABSENT, Graph, Node
-from tinygen.ir.program import Buffer, Constant, Invocation, Operand, Program, Step
+from tinygen.ir.program import Action, Buffer, Constant, Invocation, Loop, Operand, Program, Step
+from tinygen.ir.program import Shift as Move
 from tinygen.ir.types import Array
 from tinygen.kernels import Kernel, Launch, kernels_for
+from tinygen.kernels.base import PLAIN
 from tinygen.ops import call_of, check_node, op_of
 from tinygen.ops.base import Call
 from tinygen.selection import Choice, Optimize, select
+from tinygen.stripes.parts import Layer
+from tinygen.stripes.schedule import Fire, Place, Row, Shift
+from tinygen.stripes.segment import Segment, most
 from tinygen.target import Target
 
 __all__ = ["Optimize", "lower"]
@@ -23,9 +28,12 @@ __all__ = ["Optimize", "lower"]
 WORTH_A_COPY = 0.02
 
 
-def lower(graph: Graph, target: Target, optimize: Optimize = "balanced") -> Program:
-    """Choose kernels for `target` and lay out what runs. Raises `UnsupportedError` for a node no kernel accepts."""
-    return _Lowering(graph, target, optimize).program()
+def lower(graph: Graph, target: Target, optimize: Optimize = "balanced", segments: Sequence[Segment] = ()) -> Program:
+    """Choose kernels for `target` and lay out what runs. Raises `UnsupportedError` for a node no kernel accepts.
+
+    The layers of each of `segments`, which stand one after the other in `graph`, run together as one step.
+    """
+    return _Lowering(graph, target, optimize, tuple(segments)).program()
 
 
 @dataclass
@@ -35,6 +43,7 @@ class _Lowering:
     graph: Graph
     target: Target
     optimize: Optimize
+    segments: tuple[Segment, ...] = ()
     constants: dict[tuple[str, bytes], Constant] = field(default_factory=dict)
     tensors: dict[str, str] = field(default_factory=dict)
     buffers: dict[str, Buffer] = field(default_factory=dict)
@@ -49,7 +58,7 @@ class _Lowering:
             check_node(self.graph, node)
         self.choices = select(self.graph, self.target, self.optimize)
         self.total_work = sum(choice.work for choice in self.choices.values())
-        steps = [step for node in self.graph.nodes for step in self._node(node)]
+        steps = [step for node in self.graph.nodes for step in self._node_or_segment(node)]
         steps += [step for name in self.graph.outputs for step in self._constant_output(name)]
         return Program(
             name=self.graph.name,
@@ -68,6 +77,14 @@ class _Lowering:
         self.tensors[tensor] = buffer.name
         self.buffers[buffer.name] = buffer
         return buffer.name
+
+    def _node_or_segment(self, node: Node) -> Iterator[Step]:
+        inside = next((s for s in self.segments for layer in s.chain.layers if layer.node is node), None)
+        if inside is None:
+            yield from self._node(node)
+        elif inside.chain.layers[0].node is node:
+            self._allocate(inside.chain.target)
+            yield _Together(self, inside).step()
 
     def _node(self, node: Node) -> Iterator[Step]:
         choice = self.choices.get(node.outputs[0])
@@ -92,7 +109,7 @@ class _Lowering:
             self.templates[template] = None
         macs = 0 if node.op == "COPY" else op_of(node).macs(call)
         before = set(self.constants)
-        own_copy = self._deserves_copy(work)
+        own_copy = self.deserves_copy(work)
         scratch: list[Buffer] = []
         calls = tuple(self._invoke(node, kernel, launch, own_copy, scratch) for launch in choice.launches)
         return Step(
@@ -111,7 +128,7 @@ class _Lowering:
             constant_bytes=sum(c.bytes for key, c in self.constants.items() if key not in before),
         )
 
-    def _deserves_copy(self, work: float) -> bool:
+    def deserves_copy(self, work: float) -> bool:
         if self.optimize == "speed":
             return True
         return self.optimize == "balanced" and work > WORTH_A_COPY * self.total_work
@@ -122,30 +139,34 @@ class _Lowering:
 
     def _invoke(self, node: Node, kernel: Kernel, launch: Launch, own_copy: bool, scratch: list[Buffer]) -> Invocation:
         if launch.scratch:
-            scratch.append(Buffer(self._scratch_name(node, len(scratch)), launch.scratch))
+            scratch.append(Buffer(self.scratch_name(node, len(scratch)), launch.scratch))
         return Invocation(
             function=kernel.function,
-            params={k: self._constant(v) if isinstance(v, np.ndarray) else v for k, v in launch.params.items()},
-            reads=tuple(self._read(node.inputs[i]) for i in launch.reads),
-            writes=tuple(self._place(node.outputs[i]) for i in launch.writes),
+            params=self.params(launch),
+            reads=tuple(self.read(node.inputs[i]) for i in launch.reads),
+            writes=tuple(self.place(node.outputs[i]) for i in launch.writes),
             scratch=scratch[-1].name if launch.scratch else None,
             own_copy=own_copy,
         )
 
-    def _scratch_name(self, node: Node, number: int) -> str:
+    def params(self, launch: Launch) -> dict[str, int | float | str]:
+        """The parameters of a call, with names in the place of arrays."""
+        return {k: self._constant(v) if isinstance(v, np.ndarray) else v for k, v in launch.params.items()}
+
+    def scratch_name(self, node: Node, number: int) -> str:
         """A name that no tensor has."""
         name = f"{node.outputs[0]}:scratch{number}"
         while name in self.graph.types:
             name += "'"
         return name
 
-    def _read(self, tensor: str) -> Operand:
+    def read(self, tensor: str) -> Operand:
         assert tensor != ABSENT, "kernels read only inputs that are given"
         if tensor not in self.graph.constants:
-            return self._place(tensor)
+            return self.place(tensor)
         return Operand(self._constant(self.graph.constants[tensor].ravel()), self.graph.types[tensor], constant=True)
 
-    def _place(self, tensor: str) -> Operand:
+    def place(self, tensor: str) -> Operand:
         return Operand(self.tensors[tensor], self.graph.types[tensor])
 
     def _constant(self, values: Array) -> str:
@@ -154,3 +175,104 @@ class _Lowering:
         if key not in self.constants:
             self.constants[key] = Constant(f"c{len(self.constants)}", values)
         return self.constants[key].name
+
+
+@dataclass
+class _Together:
+    """The lowering of a segment: one step that runs its layers a few rows at a time."""
+
+    lowering: _Lowering
+    segment: Segment
+    calls: dict[int, list[Invocation]] = field(default_factory=dict)
+    fresh: dict[int, int] = field(default_factory=dict)
+
+    def step(self) -> Step:
+        lowering, segment = self.lowering, self.segment
+        chain, schedule = segment.chain, segment.flow.schedule
+        self.memory = lowering.scratch_name(chain.layers[-1].node, 0)
+        actions = tuple(self._action(action) for action in schedule.actions)
+        layers = tuple(self._layer(number) for number in range(len(chain.layers)))
+        source, target = lowering.tensors[chain.source], lowering.tensors[chain.target]
+        cursors = tuple(lowering.place(name) for name in schedule.cursors)
+        last = chain.layers[-1].node
+        return Step(
+            name=last.name,
+            op="ROWS",
+            kernel="rows",
+            form=PLAIN,
+            inputs=(chain.source,),
+            outputs=(chain.target,),
+            invocations=tuple(call for action in actions for call in action.calls),
+            reads=(source,),
+            writes=(target,),
+            scratch=(Buffer(self.memory, segment.bytes),) if segment.bytes else (),
+            overlays=(source,) if segment.flow.distance is not None and segment.flow.distance <= 0 else (),
+            macs=sum(layer.macs for layer in layers),
+            constant_bytes=sum(layer.constant_bytes for layer in layers),
+            loop=Loop(actions, schedule.order, cursors, layers),
+        )
+
+    def _action(self, action: Shift | Fire | Row) -> Action:
+        if isinstance(action, Row):
+            return Action(awaits=self._operand(action.write, self.segment.chain.source))
+        if isinstance(action, Shift):
+            at = self.segment.offsets[action.window]
+            if not (at + action.source) % 4 and not (at + action.target) % 4 and not action.bytes % 4:
+                self.lowering.templates["common/move"] = None
+            return Action(shift=Move(self.memory, at + action.target, at + action.source, action.bytes))
+        return Action(calls=self._fire(action), advances=tuple(step for step in action.steps if step[1]))
+
+    def _fire(self, fire: Fire) -> tuple[Invocation, ...]:
+        lowering, number = self.lowering, fire.layer
+        layer, kernel = self.segment.chain.layers[number], self.segment.kernels[number]
+        before = set(lowering.constants)
+        choice = self.segment.choices(number)[fire.kind]
+        own = lowering.deserves_copy(self.segment.works[number]) and fire.kind == most(layer)
+        calls = tuple(
+            Invocation(
+                function=kernel.function,
+                params=lowering.params(launch),
+                reads=tuple(self._read(layer, fire, i) for i in launch.reads),
+                writes=tuple(self._operand(fire.write, layer.output) for _ in launch.writes),
+                scratch=self.memory if launch.scratch else None,
+                scratch_offset=self.segment.offsets[f":{number}"] if launch.scratch else 0,
+                own_copy=own,
+            )
+            for launch in choice.launches
+        )
+        self.calls.setdefault(number, []).extend(calls)
+        fresh = sum(c.bytes for key, c in lowering.constants.items() if key not in before)
+        self.fresh[number] = self.fresh.get(number, 0) + fresh
+        return calls
+
+    def _read(self, layer: Layer, fire: Fire, index: int) -> Operand:
+        if index not in layer.indices:
+            return self.lowering.read(layer.node.inputs[index])
+        place = layer.indices.index(index)
+        return self._operand(fire.reads[place], layer.maps[place])
+
+    def _operand(self, place: Place, name: str) -> Operand:
+        t = self.lowering.graph.types[name]
+        if place.cursor is not None:
+            return Operand(name, t, cursor=place.cursor)
+        return Operand(self.memory, t, offset=self.segment.offsets[place.window] + place.offset)
+
+    def _layer(self, number: int) -> Step:
+        layer, kernel = self.segment.chain.layers[number], self.segment.kernels[number]
+        for template in (*kernel.uses, kernel.template):
+            self.lowering.templates[template] = None
+        return Step(
+            name=layer.node.name,
+            op=layer.node.op,
+            kernel=kernel.template,
+            form=kernel.form,
+            inputs=tuple(n for n in layer.node.inputs if n),
+            outputs=layer.node.outputs,
+            invocations=tuple(self.calls[number]),
+            reads=(),
+            writes=(),
+            scratch=(),
+            overlays=(),
+            macs=op_of(layer.node).macs(layer.call),
+            constant_bytes=self.fresh[number],
+        )

@@ -65,7 +65,7 @@ def weight_bytes(program: Program) -> int:
     """Bytes of weights and biases, in whatever form: what layers with weights have beside multipliers and shifts."""
     names = {
         value
-        for step in program.steps
+        for step in program.layers
         if step.op in OPERANDS
         for call in step.invocations
         for field, value in call.params.items()
@@ -129,7 +129,7 @@ def estimate(program: Program) -> int:
 def _calls(program: Program) -> Iterator[tuple[Step, Invocation, bool]]:
     """Each call with its step, and whether it has a copy of the kernel to itself."""
     uses = Counter(call.function for step in program.steps for call in step.invocations)
-    for step in program.steps:
+    for step in program.layers:
         for call in step.invocations:
             yield step, call, call.own_copy or uses[call.function] == 1
 

@@ -8,6 +8,7 @@ from functools import cache
 import jinja2
 
 from tinygen.emit import text
+from tinygen.emit.loops import loop_text
 from tinygen.ir.program import Program
 from tinygen.plan.arena import Plan
 from tinygen.resources import template_loader
@@ -48,10 +49,15 @@ def emit(program: Program, plan: Plan, provenance: Sequence[str]) -> dict[str, s
         "outputs": [text.port_text(p, "output", i, n, program, plan) for i, n in enumerate(program.outputs)],
         "constants": [text.constant_text(c) for c in program.constants],
         "kernels": [f"kernels/{name}.c.j2" for name in program.templates],
-        "calls": calls,
+        "calls": text.defined(calls),
         "shared_functions": text.shared_functions(calls),
         "steps": [
-            text.StepText(i, text.step_comment(i, step, program, program.types), tuple(step_calls))
+            text.StepText(
+                i,
+                text.step_comment(i, step, program, program.types),
+                tuple(step_calls),
+                loop_text(p, i, step.loop, step_calls, plan) if step.loop else None,
+            )
             for i, (step, step_calls) in enumerate(zip(program.steps, steps, strict=True))
         ],
     }

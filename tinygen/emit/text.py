@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinygen.emit.items import CallText, FieldText, LoopText
 from tinygen.ir.program import Constant, Invocation, Operand, Program, Step
 from tinygen.ir.types import Array, DType, TensorType
 from tinygen.plan.arena import Plan
@@ -28,29 +29,11 @@ class ConstantText:
 
 
 @dataclass(frozen=True)
-class FieldText:
-    name: str
-    value: str
-
-
-@dataclass(frozen=True)
-class CallText:
-    """One kernel call; `formals` and `actuals` are those of the function that wraps it."""
-
-    index: int
-    function: str
-    fields: tuple[FieldText, ...]
-    own_copy: bool
-    formals: tuple[str, ...]
-    actuals: tuple[str, ...]
-    pointers: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class StepText:
     index: int
     comment: str
     calls: tuple[CallText, ...]
+    loop: LoopText | None = None
 
 
 @dataclass(frozen=True)
@@ -125,16 +108,30 @@ def field_texts(p: str, params: Mapping[str, int | float | str]) -> tuple[FieldT
 
 
 def call_texts(p: str, program: Program, plan: Plan) -> list[list[CallText]]:
-    """The calls of each step. A function that is called only once is its own copy in any case."""
-    uses = Counter(c.function for step in program.steps for c in step.invocations)
-    result, index = [], 0
+    """The calls of each step, numbered; calls with equal parameters share a number.
+
+    A function that is called with one set of parameters only is its own copy in any case.
+    """
+    numbers: dict[tuple[object, ...], int] = {}
+    uses = Counter(key[0] for key in {_key(c) for step in program.steps for c in step.invocations})
+    result = []
     for step in program.steps:
         calls = []
         for call in step.invocations:
-            calls.append(_call_text(p, call, plan, index, call.own_copy or uses[call.function] == 1))
-            index += 1
+            own_copy = call.own_copy or uses[call.function] == 1
+            index = numbers.setdefault((*_key(call), own_copy), len(numbers))
+            calls.append(_call_text(p, call, plan, index, own_copy))
         result.append(calls)
     return result
+
+
+def _key(call: Invocation) -> tuple[object, ...]:
+    return (call.function, tuple(call.params.items()))
+
+
+def defined(calls: Sequence[CallText]) -> list[CallText]:
+    """One of `calls` for each number."""
+    return list({call.index: call for call in reversed(calls)}.values())[::-1]
 
 
 def _call_text(p: str, call: Invocation, plan: Plan, index: int, own_copy: bool) -> CallText:
@@ -142,13 +139,17 @@ def _call_text(p: str, call: Invocation, plan: Plan, index: int, own_copy: bool)
     actuals = tuple(f"r{i}" for i in range(reads)) + tuple(f"w{i}" for i in range(writes))
     formals = tuple(f"const void *r{i}" for i in range(reads)) + tuple(f"void *w{i}" for i in range(writes))
 
-    def pointer(operand: Operand) -> str:
-        return p + operand.name if operand.constant else f"a + {plan.offsets[operand.name]}"
-
-    pointers = [pointer(o) for o in (*call.reads, *call.writes)]
-    pointers += [f"a + {plan.offsets[call.scratch]}"] if call.scratch is not None else []
+    pointers = [pointer(p, o, plan) for o in (*call.reads, *call.writes)]
+    pointers += [f"a + {plan.offsets[call.scratch] + call.scratch_offset}"] if call.scratch is not None else []
     fields = field_texts(p, call.params)
     return CallText(index, call.function, fields, own_copy, formals, actuals, tuple(pointers))
+
+
+def pointer(p: str, operand: Operand, plan: Plan) -> str:
+    """A pointer to an operand: `a` is the arena, `c0`, `c1`, … a loop's cursors."""
+    if operand.constant:
+        return p + operand.name
+    return f"c{operand.cursor}" if operand.cursor is not None else f"a + {plan.offsets[operand.name] + operand.offset}"
 
 
 def step_comment(index: int, step: Step, program: Program, types: Mapping[str, TensorType]) -> str:

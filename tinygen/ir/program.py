@@ -30,11 +30,16 @@ class Constant:
 
 @dataclass(frozen=True)
 class Operand:
-    """A pointer argument: the buffer or the constant of that name, read as `type`."""
+    """A pointer argument: the buffer or the constant of that name, read as `type`.
+
+    It points `offset` bytes into a buffer, or, in a `Loop`, to where the `cursor` of that number is.
+    """
 
     name: str
     type: TensorType
     constant: bool = False
+    offset: int = 0
+    cursor: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,13 +56,52 @@ class Invocation:
     writes: tuple[Operand, ...]
     scratch: str | None = None
     own_copy: bool = False
+    scratch_offset: int = 0
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A move of `bytes` bytes inside `buffer`, from offset `source` to offset `target`, which is less."""
+
+    buffer: str
+    target: int
+    source: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Action:
+    """What a `Loop` does at once: a shift, or calls after which cursors advance by so many bytes.
+
+    `awaits`: before it goes on, a row of the loop's input has to come from outside, to that place.
+    """
+
+    shift: Shift | None = None
+    calls: tuple[Invocation, ...] = ()
+    advances: tuple[tuple[int, int], ...] = ()
+    awaits: Operand | None = None
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How a step runs layers a few rows at a time: `order` says which of `actions` run, one after the other.
+
+    `cursors` are pointers that begin at the start of these operands. `layers` are those that run, as steps of their
+    own without memory; together they have the loop's calls, in the order of `actions`.
+    """
+
+    actions: tuple[Action, ...]
+    order: tuple[int, ...]
+    cursors: tuple[Operand, ...]
+    layers: tuple[Step, ...]
 
 
 @dataclass(frozen=True)
 class Step:
     """One node as it runs: its kernel, the form in which that stores weights, its calls, and the buffers it touches.
 
-    `overlays` lists input buffers whose place the (only) output buffer may take.
+    `overlays` lists input buffers whose place the (only) output buffer may take. With a `loop` the step is several
+    layers that run together, and `invocations` are the loop's calls.
     """
 
     name: str
@@ -73,6 +117,12 @@ class Step:
     overlays: tuple[str, ...]
     macs: int
     constant_bytes: int
+    loop: Loop | None = None
+
+    @property
+    def layers(self) -> tuple[Step, ...]:
+        """The layers that run in this step: itself, or those of its loop."""
+        return self.loop.layers if self.loop else (self,)
 
 
 @dataclass(frozen=True)
@@ -96,6 +146,11 @@ class Program:
     @property
     def macs(self) -> int:
         return sum(step.macs for step in self.steps)
+
+    @property
+    def layers(self) -> tuple[Step, ...]:
+        """All layers, also those that run together in one step."""
+        return tuple(layer for step in self.steps for layer in step.layers)
 
     @property
     def constant_bytes(self) -> int:

@@ -1,0 +1,69 @@
+"""Chains of layers that run a few rows at a time give the bits that they give one after the other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.laws import assert_equal, draw_inputs, joined, run_texts
+from tests.stripe_models import network
+from tinygen.emit.render import emit
+from tinygen.ir.graph import Graph
+from tinygen.kernels.base import Kernel
+from tinygen.lower import lower
+from tinygen.plan.arena import plan
+from tinygen.reference import run
+from tinygen.stripes.flow import chain_of
+from tinygen.stripes.layout import packed
+from tinygen.stripes.parts import layer_of
+from tinygen.stripes.segment import Flow, Segment, options
+from tinygen.target import Target, load_target
+
+HOST = load_target("host")
+FEATURES = {seed: frozenset({name}) if name else frozenset() for seed, name in enumerate(["", "dsp", "mve", "v6m"])}
+
+
+def segment(graph: Graph, target: Target, band: int, first: int, end: int) -> Segment:
+    """Layers `first` up to `end` of `graph`, with the kernels that come last of those which can be chosen."""
+    layers = [layer_of(graph, node, band) for node in graph.nodes[first:end]]
+    assert all(layers)
+    chain = chain_of(layers[0].maps[0], layers, graph.types)  # type: ignore[union-attr,arg-type]
+    return Segment(Flow(chain), tuple(_last(options(layer, target)) for layer in chain.layers))
+
+
+def _last(kernels: list[Kernel]) -> Kernel:
+    return kernels[-1]
+
+
+@pytest.mark.parametrize("batch", range(4))
+def test_rows_give_the_bits_of_the_reference(batch: int) -> None:
+    """Networks of windows, strides, dilations, paddings and residuals, for four sets of kernels and bands of 1 to 3.
+
+    They stand side by side in one graph, so that their kernels are compiled once.
+    """
+    networks = [network(100 * batch + index) for index in range(8)]
+    graph, target = joined(networks, "m0"), replace(HOST, features=FEATURES[batch])
+    first, segments = 0, []
+    for index, part in enumerate(networks):
+        end = first + len(part.nodes)
+        segments.append(segment(graph, target, 1 + index % 3, first, end))
+        first = end
+    program = lower(graph, target, "ram", segments)
+    assert len(program.steps) == len(networks)
+    sets = draw_inputs(graph, batch, 2)
+    (answers,) = run_texts([graph], [emit(program, plan(program), ["test"])], [sets])
+    for values, got in zip(sets, answers, strict=True):
+        assert_equal(f"networks from {100 * batch} on", got, run(graph, values))
+
+
+def test_packing_never_overlaps_what_is_busy_together() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        items = [(str(i), int(rng.integers(1, 90)), int(rng.integers(1, 256))) for i in range(8)]
+        at, size = packed(items)
+        for i, (a, a_size, a_busy) in enumerate(items):
+            assert at[a] % 8 == 0 and at[a] + a_size <= size
+            for b, b_size, b_busy in items[:i]:
+                assert not a_busy & b_busy or at[a] + a_size <= at[b] or at[b] + b_size <= at[a]

@@ -1,0 +1,41 @@
+"""Loops over the rows of several layers, as the items that the templates print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinygen.emit.items import ActionText, AdvanceText, CallText, CursorText, LoopText, ShiftText
+from tinygen.emit.text import constant_text, plain, pointer
+from tinygen.ir.program import Action, Constant, Loop, Shift
+from tinygen.plan.arena import Plan
+
+
+def loop_text(p: str, index: int, loop: Loop, calls: Sequence[CallText], plan: Plan) -> LoopText:
+    """The loop of step `index`, whose `calls` come in the order of its actions."""
+    left = iter(calls)
+    actions = tuple(_action(i, a, tuple(next(left) for _ in a.calls), plan) for i, a in enumerate(loop.actions))
+    few = len(actions) <= 256
+    order = constant_text(Constant("order", np.asarray(loop.order, np.uint8 if few else np.uint16)))
+    return LoopText(
+        index=index,
+        ctype=order.ctype,
+        length=order.length,
+        order=order.text,
+        cursors=tuple(CursorText(f"c{i}", pointer(p, o, plan)) for i, o in enumerate(loop.cursors)),
+        actions=actions,
+        layers=tuple(plain(f"{layer.op} {layer.name}") for layer in loop.layers),
+    )
+
+
+def _action(index: int, action: Action, calls: tuple[CallText, ...], plan: Plan) -> ActionText:
+    advances = tuple(AdvanceText(f"c{cursor}", by) for cursor, by in action.advances)
+    return ActionText(index, _shift(action.shift, plan) if action.shift else None, calls, advances)
+
+
+def _shift(shift: Shift, plan: Plan) -> ShiftText:
+    at = plan.offsets[shift.buffer]
+    target, source = at + shift.target, at + shift.source
+    words = not (target % 4 or source % 4 or shift.bytes % 4)
+    return ShiftText(f"a + {target}", f"a + {source}", shift.bytes, words)

@@ -1,0 +1,166 @@
+"""Where the rows of a chain's maps lie while it runs.
+
+A map between two layers has a window: memory for as many of its last rows as are still needed at any time, the latest
+at the end. Before new rows are made, those that are still needed move towards the start, so that what reads a window
+finds it at the same place each time. Windows and kernels' scratch memory share bytes if they are never in use together.
+The source (unless it is pushed) and the target lie elsewhere as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from tinygen.stripes.flow import Chain, Event
+
+ALIGN = 8
+
+
+@dataclass(frozen=True)
+class Window:
+    """Memory for the last `rows` rows of the map `name`; `busy`: a bit for each event at which it holds something."""
+
+    name: str
+    rows: int
+    busy: int
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What happens to the rows of each map while `events` run.
+
+    `merged` (map → map) are maps that are computed in the place of another one: of what a layer then makes of them.
+
+    `windows` are those of the maps that do not lie elsewhere; `root` tells in whose place a map lies.
+    """
+
+    chain: Chain
+    events: Sequence[Event]
+    merged: Mapping[str, str]
+
+    @cached_property
+    def outside(self) -> frozenset[str]:
+        """The maps that lie elsewhere, whole."""
+        return frozenset({self.chain.target} | ({self.chain.source} if not self.chain.pushed else set()))
+
+    @cached_property
+    def born(self) -> dict[str, list[int]]:
+        """For each map, the event at which each of its rows is made; -1: before all."""
+        born: dict[str, list[int]] = {name: [] for name in self.chain.heights}
+        if not self.chain.pushed:
+            born[self.chain.source] = [-1] * self.chain.heights[self.chain.source]
+        for i, event in enumerate(self.events):
+            born[event.output] += [i] * event.made
+        return born
+
+    @cached_property
+    def died(self) -> dict[str, list[int]]:
+        """For each map, the last event at which each of its rows is read; that at which it is made if there is none."""
+        died = {name: list(rows) for name, rows in self.born.items()}
+        for i, event in enumerate(self.events):
+            if event.layer is not None and event.part is not None:
+                for name in self.chain.layers[event.layer].maps:
+                    died[name][event.part.top : event.part.bottom] = [i] * (event.part.bottom - event.part.top)
+        return died
+
+    def root(self, name: str) -> str:
+        while name in self.merged:
+            name = self.merged[name]
+        return name
+
+    @cached_property
+    def windows(self) -> dict[str, Window]:
+        kept = dict.fromkeys(self.chain.heights, 1)
+        for event in self.events:
+            kept[event.output] = max(kept[event.output], event.made)
+            if event.layer is not None and event.part is not None:
+                for name in self.chain.layers[event.layer].maps:
+                    kept[name] = max(kept[name], event.known[name] - event.part.top)
+        busy = dict.fromkeys(self.chain.heights, 0)
+        for name in self.chain.heights:
+            for first, last in zip(self.born[name], self.died[name], strict=True):
+                busy[self.root(name)] |= _bits(first, last) if first >= 0 else 0
+        mine = [name for name in kept if self.root(name) == name and name not in self.outside]
+        return {name: Window(name, kept[name], busy[name]) for name in mine}
+
+
+def _bits(first: int, last: int) -> int:
+    return ((1 << (last - first + 1)) - 1) << first
+
+
+def merges(chain: Chain, run: Sequence[Event], in_place: Mapping[int, Collection[str]]) -> dict[str, str]:
+    """The maps that may be computed in the place of another, for layers (by number) whose output may lie on inputs.
+
+    A band of such a map is read once, by that layer, directly after it is made.
+    """
+    found: dict[str, str] = {}
+    readers = [name for layer in chain.layers for name in layer.maps]
+    for number, names in in_place.items():
+        output = chain.layers[number].output
+        for name in names:
+            if name == chain.source or readers.count(name) != 1 or chain.rows[name] != chain.rows[output]:
+                continue
+            if output not in found.values() and _follows(run, number, name):
+                found[name] = output
+    return found
+
+
+def _follows(run: Sequence[Event], number: int, name: str) -> bool:
+    """Whether each event that makes rows of `name` comes just before one of layer `number` that takes these rows."""
+    for i, event in enumerate(run):
+        if event.output == name:
+            after = run[i + 1] if i + 1 < len(run) else None
+            if after is None or after.layer != number or after.part is None:
+                return False
+            known = event.known[name]
+            if (after.part.top, after.part.bottom, after.made) != (known, known + event.made, event.made):
+                return False
+    return True
+
+
+def packed(items: Sequence[tuple[str, int, int]]) -> tuple[dict[str, int], int]:
+    """Offsets of `items` (name, bytes, busy) so that none that are busy together overlap, and the bytes of the whole.
+
+    Largest first, each at the lowest place where it fits; also those that are busy longest first, if that is smaller.
+    """
+    orders = (
+        sorted(items, key=lambda item: -item[1]),
+        sorted(items, key=lambda item: (-item[2].bit_count(), -item[1])),
+    )
+    return min((_first_fit(order) for order in orders), key=lambda found: found[1])
+
+
+def _first_fit(items: Sequence[tuple[str, int, int]]) -> tuple[dict[str, int], int]:
+    at: dict[str, int] = {}
+    placed: list[tuple[int, int, int]] = []
+    for name, size, busy in items:
+        where = 0
+        for first, end, other in sorted(placed):
+            if busy & other and first < where + size and end > where:
+                where = -(-end // ALIGN) * ALIGN
+        at[name] = where
+        placed.append((where, where + size, busy))
+    return at, max((end for _, end, _ in placed), default=0)
+
+
+def distance(chain: Chain, run: Sequence[Event], rows: Rows) -> int | None:
+    """The least number of bytes by which the target must begin before the source, so that it may be written over it.
+
+    No row of the target then reaches what is still to be read of the source, nor what an event reads while it writes.
+    None where the source does not lie in memory whole. Negative: the target may begin that much later.
+    """
+    if chain.pushed:
+        return None
+    unread, left = [], chain.heights[chain.source]
+    for event in reversed(run):
+        if event.layer is not None and event.part is not None and chain.source in chain.layers[event.layer].maps:
+            left = min(left, event.part.top)
+        unread.append(left)
+    worst, height = -chain.heights[chain.source] * chain.rows[chain.source], chain.heights[chain.source]
+    written = 0
+    for event, first in zip(run, reversed(unread), strict=True):
+        if rows.root(event.output) == chain.target and first < height:
+            written = max(written, event.known[event.output] + event.made)
+            worst = max(worst, written * chain.rows[chain.target] - first * chain.rows[chain.source])
+    return worst

@@ -1,0 +1,157 @@
+"""A chain of layers with kernels and memory: what lowering turns into one step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from tinygen.kernels import Kernel, kernels_for
+from tinygen.kernels.base import PLAIN
+from tinygen.ops import all_ops
+from tinygen.selection import Choice
+from tinygen.stripes.flow import Chain, Event, events
+from tinygen.stripes.layout import Rows, distance, merges, packed
+from tinygen.stripes.parts import Layer
+from tinygen.stripes.schedule import Schedule, Shift, schedule
+from tinygen.target import Target
+
+#: Instructions that an action takes beside what its kernel computes, roughly, and those for a byte that moves.
+PER_CALL, PER_BYTE = 120, 0.8
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A chain and what follows from it alone: what runs when, and where in which window. Kernels do not matter yet."""
+
+    chain: Chain
+
+    @cached_property
+    def events(self) -> list[Event]:
+        return events(self.chain)
+
+    @cached_property
+    def rows(self) -> Rows:
+        places = {i: _in_place(layer) for i, layer in enumerate(self.chain.layers) if not layer.gathers}
+        return Rows(self.chain, self.events, merges(self.chain, self.events, places))
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        return schedule(self.chain, self.events, self.rows)
+
+    @cached_property
+    def distance(self) -> int | None:
+        return distance(self.chain, self.events, self.rows)
+
+    @cached_property
+    def times(self) -> list[Counter[int]]:
+        """For each layer, how often each kind of its calls runs."""
+        return [Counter(part.kind for part in layer.parts) for layer in self.chain.layers]
+
+    @cached_property
+    def moved(self) -> int:
+        """Bytes that move inside windows."""
+        order, actions = Counter(self.schedule.order), self.schedule.actions
+        return sum(a.bytes * order[i] for i, a in enumerate(actions) if isinstance(a, Shift))
+
+    def busy(self, number: int) -> int:
+        """A bit for each event at which the scratch memory of layer `number` is in use."""
+        when = [i for i, event in enumerate(self.events) if event.layer == number]
+        if self.chain.layers[number].gathers:
+            return (1 << (when[-1] + 1)) - (1 << when[0])
+        return sum(1 << i for i in when)
+
+    def pack(self, scratch: Sequence[int]) -> tuple[dict[str, int], int]:
+        """Offsets of windows (by map) and of `scratch` (bytes by layer; ``:number``) and the bytes of the whole."""
+        items = [(w.name, w.rows * self.chain.rows[w.name], w.busy) for w in self.rows.windows.values()]
+        items += [(f":{i}", size, self.busy(i)) for i, size in enumerate(scratch) if size]
+        return packed(items)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A flow whose layers have `kernels`."""
+
+    flow: Flow
+    kernels: tuple[Kernel, ...]
+
+    @property
+    def chain(self) -> Chain:
+        return self.flow.chain
+
+    @cached_property
+    def scratch(self) -> list[int]:
+        """Bytes of scratch memory for each layer."""
+        return [max(c.scratch for c in self.choices(number)) for number in range(len(self.kernels))]
+
+    def choices(self, number: int) -> list[Choice]:
+        """The calls of layer `number` with its kernel, by kind."""
+        return choices(self.chain.layers[number], self.kernels[number])
+
+    @cached_property
+    def packed(self) -> tuple[dict[str, int], int]:
+        return self.flow.pack(self.scratch)
+
+    @property
+    def offsets(self) -> dict[str, int]:
+        """Where in the segment's memory each window and each layer's scratch lies."""
+        return self.packed[0]
+
+    @property
+    def bytes(self) -> int:
+        """The segment's memory beside its source and target."""
+        return self.packed[1]
+
+    @cached_property
+    def works(self) -> list[float]:
+        """The instructions that the kernel of each layer takes, roughly."""
+        return [layer_work(layer, kernel) for layer, kernel in zip(self.chain.layers, self.kernels, strict=True)]
+
+    @cached_property
+    def work(self) -> float:
+        """The instructions that all takes, roughly."""
+        return sum(self.works) + PER_BYTE * self.flow.moved + PER_CALL * len(self.flow.schedule.order)
+
+
+def choices(layer: Layer, kernel: Kernel) -> list[Choice]:
+    """The calls of `layer` with `kernel`, by kind."""
+    return [_choice(layer, kernel, kind) for kind in range(len(layer.calls))]
+
+
+def _choice(layer: Layer, kernel: Kernel, kind: int) -> Choice:
+    found = layer.packed.setdefault((kernel, kind), Choice(kernel, layer.calls[kind]))
+    assert isinstance(found, Choice)
+    return found
+
+
+def most(layer: Layer) -> int:
+    """The kind of call that runs most often."""
+    return Counter(part.kind for part in layer.parts).most_common(1)[0][0]
+
+
+def layer_work(layer: Layer, kernel: Kernel) -> float:
+    """The instructions that `kernel` takes for all parts of `layer`, roughly."""
+    counts = Counter(part.kind for part in layer.parts)
+    return sum(count * work_of(_choice(layer, kernel, kind)) for kind, count in counts.items())
+
+
+def work_of(choice: Choice) -> float:
+    """The instructions of one call, roughly."""
+    op = all_ops().get(choice.call.op)
+    return choice.speed * ((op.macs(choice.call) if op else 0) or choice.call.input(0).elements)
+
+
+def options(layer: Layer, target: Target, forms: Collection[str] = (PLAIN,)) -> list[Kernel]:
+    """The kernels on `target` that compute every part of `layer`, with weights in one of `forms`."""
+    return [
+        kernel
+        for kernel in kernels_for(layer.calls[0].op)
+        if kernel.requires <= target.features and kernel.form in forms and all(kernel.takes(c) for c in layer.calls)
+    ]
+
+
+def _in_place(layer: Layer) -> list[str]:
+    """The maps that every kernel may compute the layer over."""
+    allowed = [set(kernel.in_place(layer.call)) for kernel in kernels_for(layer.call.op) if kernel.takes(layer.call)]
+    return [name for name, i in zip(layer.maps, layer.indices, strict=True) if allowed and all(i in a for a in allowed)]
