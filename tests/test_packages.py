@@ -10,15 +10,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import tinygen
-from tinygen import platformio
+from tinygen import platformio, reference
 from tinygen.cli import main
 from tinygen.errors import UsageError
 from tinygen.files import write_files
-from tinygen.packages import check_kinds, kinds
+from tinygen.packages import c_string, check_kinds, kinds
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "examples" / "digits" / "digits.tflite"
@@ -206,6 +207,84 @@ def test_the_arduino_sketch_with_a_stand_in_for_the_core(build: Path, tmp_path: 
     run("g++", "-Wall", "-Werror", f"-I{build}", "main.cpp", "digits.o", "-o", "sketch", cwd=tmp_path)
     said = run(tmp_path / "sketch", cwd=tmp_path)
     assert len(said.split(" in ")[0].split()) == 10 and said.endswith(" in microseconds: 0\n")
+
+
+PROFILE = r"""
+#include <stdio.h>
+#include "digits.h"
+#define DIGITS_PROFILE_IMPLEMENTATION
+#include "digits_profile.h"
+static uint32_t now = UINT32_MAX - 20; /* the counter wraps */
+uint32_t digits_profile_cycles(void) { return now += 5; }
+int main(void)
+{
+    static digits_arena_t arena;
+    digits_profile_begin();
+    digits_run(&arena);
+    for (int i = 0; i < DIGITS_STEPS; i++) {
+        printf("%u %s\n", (unsigned)digits_profile[i], digits_profile_names[i]);
+    }
+    return 0;
+}
+"""
+
+TAP = r"""
+#include <stdio.h>
+#include <string.h>
+#include "digits.h"
+#define DIGITS_TAP_IMPLEMENTATION
+#include "digits_tap.h"
+void digits_on_layer(int step, const char *name, const void *data, uint32_t bytes)
+{
+    printf("%d %s", step, name);
+    for (uint32_t i = 0; i < bytes; i++) {
+        printf(" %d", ((const int8_t *)data)[i]);
+    }
+    printf("\n");
+}
+int main(void)
+{
+    static digits_arena_t arena;
+    memset(digits_input(&arena), 7, DIGITS_INPUT_0_BYTES);
+    digits_run(&arena);
+    return 0;
+}
+"""
+
+
+def with_header(build: Path, folder: Path, header: str, main_c: str) -> str:
+    """What a firmware says that is compiled with `header` included before the model's source."""
+    (folder / "main.c").write_text(main_c)
+    strict = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror", f"-I{build}"]
+    run("gcc", *strict, "-include", build / header, "-c", build / "digits.c", "-o", "digits.o", cwd=folder)
+    run("gcc", *strict, "main.c", "digits.o", "-o", "firmware", cwd=folder)
+    return run(folder / "firmware", cwd=folder)
+
+
+def test_the_profile_times_each_layer(build: Path, tmp_path: Path) -> None:
+    layers = tinygen.read_report(build)["layers"]
+    said = with_header(build, tmp_path, "digits_profile.h", PROFILE).splitlines()
+    assert said == [f"5 {layer['op']} {layer['name']}" for layer in layers]
+
+
+def test_the_tap_shows_each_layer(build: Path, tmp_path: Path) -> None:
+    said = with_header(build, tmp_path, "digits_tap.h", TAP).splitlines()
+    graph = tinygen.running.read_graph(build)
+    tensors = reference.run_all(graph, [np.full(graph.types[graph.inputs[0]].shape, 7, np.int8)])
+    for layer, line in zip(tinygen.read_report(build)["layers"], said, strict=True):
+        (output,) = layer["outputs"]
+        expected = " ".join(map(str, tensors[output["name"]].ravel()))
+        assert line == f"{layer['step']} {output['name']} {expected}"
+
+
+def test_strings_in_c(tmp_path: Path) -> None:
+    """What the compiler makes of them is what went in, except for letters that C's own set lacks."""
+    words = ['a"b', "c\\n", "trigraphs ??= ???/", "%d"]
+    main_c = "".join(f"    puts({c_string(word)});\n" for word in words)
+    (tmp_path / "main.c").write_text(f"#include <stdio.h>\nint main(void)\n{{\n{main_c}    return 0;\n}}\n")
+    run("gcc", "-std=c99", "-Wall", "-Werror", "main.c", "-o", "main", cwd=tmp_path)
+    assert run(tmp_path / "main", cwd=tmp_path).splitlines() == words
+    assert c_string("né\n") == c_string("n" + "?" * 2)
 
 
 def test_packages_leave_the_c_and_the_proof_alone(build: Path) -> None:

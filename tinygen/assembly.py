@@ -78,5 +78,5 @@ class Order:
         files["report.json"] = (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode()
         files["report.html"] = page(told).encode()
         for kind in self.packages:
-            files |= package_files(kind, graph.name, memory.opt)
+            files |= package_files(kind, told)
         return Build(graph.name, self.target, graph, program, layout, files, told)

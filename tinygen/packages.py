@@ -6,7 +6,9 @@ A kind of package is a folder in ``templates/package``: every file below it beco
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from tinygen.emit.render import environment
 from tinygen.errors import UsageError
@@ -27,15 +29,41 @@ def check_kinds(asked: Collection[str]) -> tuple[str, ...]:
     return kinds() if "all" in asked else tuple(sorted(set(asked)))
 
 
-def package_files(kind: str, name: str, level: str) -> dict[str, bytes]:
-    """The files of package `kind` for the model `name`, by path (with ``/``).
+@dataclass(frozen=True)
+class Titled:
+    """A step; `title` is its operator and name as a C string."""
 
-    `level` is the compiler's optimisation level that suits the build.
-    """
-    context = {"name": name, "NAME": name.upper(), "p": f"{name}_", "P": f"{name}_".upper()}
-    context |= {"version": VERSION, "level": level}
+    title: str
+
+
+@dataclass(frozen=True)
+class Tap:
+    """An output of a step in the arena; `name` is the tensor's as a C string."""
+
+    step: int
+    offset: int
+    bytes: int
+    name: str
+
+
+def package_files(kind: str, report: Mapping[str, Any]) -> dict[str, bytes]:
+    """The files of package `kind` for the build that `report` (report.json) describes, by path (with ``/``)."""
+    name, layers = report["model"]["name"], report["layers"]
+    outputs = [(layer["step"], output) for layer in layers for output in layer["outputs"]]
+    context = {
+        **{"name": name, "NAME": name.upper(), "p": f"{name}_", "P": f"{name}_".upper(), "version": VERSION},
+        "level": report["flash"]["optimization"],
+        "steps": [Titled(c_string(f"{layer['op']} {layer['name']}")) for layer in layers],
+        "taps": [Tap(step, o["offset"], o["bytes"], c_string(o["name"])) for step, o in outputs],
+    }
     made = {}
     for path in below(templates(), f"package/{kind}"):
         text = environment().get_template(f"package/{kind}/{path}").render(context)
         made[path.removesuffix(".j2").replace("__name__", name)] = text.encode()
     return made
+
+
+def c_string(words: str) -> str:
+    """`words` as a C string literal of printable ASCII; whatever else there is becomes a question mark."""
+    plain = "".join(c if " " <= c <= "~" else "?" for c in words)
+    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"').replace("?", "\\?") + '"'

@@ -101,9 +101,8 @@ def project(folder: str | Path, vectors: int = 4, seed: int = 0, inputs: str | P
     }
     files = dict(_rendered(context))
     files |= dict(_platform(made, machines))
-    level = made.report["flash"]["optimization"]
     library = {f"{made.name}.{suffix}": (made.path / f"{made.name}.{suffix}").read_bytes() for suffix in "ch"}
-    library |= package_files("platformio", made.name, level)
+    library |= package_files("platformio", made.report)
     return files | {f"lib/{made.name}/{path}": data for path, data in library.items()}
 
 
