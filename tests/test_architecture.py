@@ -35,6 +35,7 @@ ORDER = (
     "emit report",
     "packages pictures",
     "toolchain",
+    "clang",
     "measure",
     "train",
     "compress",

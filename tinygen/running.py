@@ -60,16 +60,17 @@ def verify(
     return Verification(made.name, checked, made.modified)
 
 
-def profile(folder: str | Path, *, seed: int = 0, cycles: bool = False) -> Profile:
+def profile(folder: str | Path, *, seed: int = 0, cycles: bool = False, compiler: str = "gcc") -> Profile:
     """The instructions of each layer of the C that lies in `folder`, on its target's machine under QEMU.
 
-    The input is a seeded random one. `cycles` adds an estimate, which takes QEMU longer.
+    The input is a seeded random one. `cycles` adds an estimate, which takes QEMU longer;
+    `compiler` is gcc or clang.
     Raises `UsageError` if the build is for the host or its machine counts nothing.
     """
     made = read_build(folder)
     target = load_target(made.report["target"]["name"])
     (vector,) = make_vectors(made.inputs, 1, seed, spreads(read_graph(folder)))
-    return profile_on(made, vector, target, cycles)
+    return profile_on(made, vector, target, cycles, compiler)
 
 
 def read_graph(folder: str | Path) -> Graph:

@@ -122,11 +122,19 @@ def run(
 
 
 def compile_object(
-    source: Path, out: Path, target: Target, opt: str = "-O2", extra: Sequence[str] = ()
+    source: Path,
+    out: Path,
+    target: Target,
+    opt: str = "-O2",
+    extra: Sequence[str] = (),
+    compiler: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """Compile one C file to the object `out` for `target`; warnings are in the result's ``stderr``."""
-    flags = (*target.cflags, *CFLAGS, opt, *extra)
-    return run([find_compiler(target), *flags, "-c", source, "-o", out])
+    """Compile one C file to the object `out` for `target`; warnings are in the result's ``stderr``.
+
+    `compiler`: another one than the usual, with its flags for the target.
+    """
+    command = compiler or (find_compiler(target), *target.cflags)
+    return run([*command, *CFLAGS, opt, *extra, "-c", source, "-o", out])
 
 
 @dataclass(frozen=True)
@@ -233,7 +241,7 @@ void start(void)
 """
 
 
-def flash_size(folder: Path, name: str, target: Target, opt: str = "-O2") -> FlashSize:
+def flash_size(folder: Path, name: str, target: Target, opt: str = "-O2", compiler: Sequence[str] = ()) -> FlashSize:
     """What ``<folder>/<name>.c`` adds to a firmware that calls ``<name>_run``, with all it draws from libraries.
 
     Two firmwares are linked with newlib-nano and ``--gc-sections``, with and without the call; the sizes are the
@@ -244,7 +252,7 @@ def flash_size(folder: Path, name: str, target: Target, opt: str = "-O2") -> Fla
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         (work / "firmware.c").write_text(_FIRMWARE.format(name=name), encoding="utf-8")
-        compile_object(folder / f"{name}.c", work / "library.o", target, opt)
+        compile_object(folder / f"{name}.c", work / "library.o", target, opt, compiler=compiler)
         full = _linked_sections(work, target, opt, (f"-I{folder}", "-DWITH_LIBRARY"))
         empty = _linked_sections(work, target, opt, (f"-I{folder}",))
     grown = {section: full[section] - empty.get(section, 0) for section in full}

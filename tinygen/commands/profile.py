@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tinygen import running
+from tinygen.clang import COMPILERS
 from tinygen.commands.terminal import ERR, OUT, json_option
 from tinygen.verify.profile import Profile
 
@@ -18,11 +19,12 @@ from tinygen.verify.profile import Profile
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random input.")
 @click.option("--cycles", is_flag=True, help="Estimate cycles, too; this takes longer.")
+@click.option("--compiler", type=click.Choice(COMPILERS), default="gcc", show_default=True, help="What compiles the C.")
 @json_option
-def profile(folder: Path, seed: int, cycles: bool, as_json: bool) -> None:
+def profile(folder: Path, seed: int, cycles: bool, compiler: str, as_json: bool) -> None:
     """Count the instructions of each layer of the C in FOLDER under QEMU."""
     with ERR.status(Text(f"profiling {folder}")):
-        found = running.profile(folder, seed=seed, cycles=cycles)
+        found = running.profile(folder, seed=seed, cycles=cycles, compiler=compiler)
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=1))
         return

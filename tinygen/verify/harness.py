@@ -93,16 +93,36 @@ def render(folder: Path, name: str, context: dict[str, Any]) -> None:
 
 
 def compile_all(
-    build: BuildDir, sources: Sequence[Path], folder: Path, compiler: Sequence[str], opt: str, mode: Mode
+    build: BuildDir,
+    sources: Sequence[Path],
+    folder: Path,
+    compiler: Sequence[str],
+    opt: str,
+    mode: Mode,
+    model_compiler: Sequence[str] = (),
 ) -> tuple[list[Path], str]:
-    """Compile harness and model in `folder` with `compiler` and its flags; returns the objects and the warnings."""
+    """Compile harness and model in `folder` with `compiler` and its flags; returns the objects and the warnings.
+
+    `model_compiler`: another one for the model, whose objects those of `compiler` link with.
+    """
     hook = ["-include", str(folder / "hook.h")] if mode in (Mode.TRACED, Mode.PROFILED) else []
     jobs = [(source, "-O1", list[str]()) for source in sources] + [(build.source, opt, hook)]
     objects, warnings = [], ""
     for number, (source, level, extra) in enumerate(jobs):
+        with_flags = model_compiler if model_compiler and source == build.source else compiler
         out = folder / f"{number}.o"
         includes = ["-I", str(folder), "-I", str(build.path.resolve())]
-        command = [*compiler, *toolchain.CFLAGS, level, *includes, *extra, "-c", str(source.resolve()), "-o", str(out)]
+        command = [
+            *with_flags,
+            *toolchain.CFLAGS,
+            level,
+            *includes,
+            *extra,
+            "-c",
+            str(source.resolve()),
+            "-o",
+            str(out),
+        ]
         warnings += toolchain.run(command).stderr
         objects.append(out)
     return objects, warnings

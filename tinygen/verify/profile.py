@@ -91,11 +91,13 @@ class Profile:
             )
 
 
-def profile_on(build: BuildDir, vector: Sequence[Array], target: Target, cycles: bool = False) -> Profile:
+def profile_on(
+    build: BuildDir, vector: Sequence[Array], target: Target, cycles: bool = False, compiler: str = "gcc"
+) -> Profile:
     """The profile of `build` for one input set, with estimated `cycles` or without; raises as `profile_qemu`."""
     timing = timing_of(target) if cycles else None
-    machine, counts = profile_qemu(build, vector, target)
-    classes = histograms_qemu(build, vector, target) if timing else []
+    machine, counts = profile_qemu(build, vector, target, compiler=compiler)
+    classes = histograms_qemu(build, vector, target, compiler=compiler) if timing else []
     whole = max(1, sum(counts))
     layers = tuple(
         Layer(

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tinygen import toolchain
+from tinygen.clang import compiler_for
 from tinygen.errors import ToolError, UsageError, VerificationError
 from tinygen.ir.types import Array
 from tinygen.target import Emulator, Region, Target, all_targets
@@ -44,11 +45,13 @@ def run_qemu(
     trace: bool = False,
     opt: str | None = None,
     timeout: float = 300.0,
+    compiler: str = "gcc",
 ) -> Execution:
     """Compile `build` for `target` and run it on `vectors` (sets of arrays in input order) in one start of QEMU.
 
     `opt` defaults to the level that the build's size was measured with. Where the program does not fit the target's
-    machine, a larger one with the same core is taken. Tracing counts neither instructions nor stack.
+    machine, a larger one with the same core is taken. Tracing counts neither instructions nor stack. `compiler` is one
+    of `clang.COMPILERS`.
 
     `VerificationError` if the program faults, hangs for `timeout` seconds or writes outside its arena; `UsageError` if
     an array does not fit its input or the target has no emulator; `ToolError` if a tool or a large enough machine is
@@ -57,7 +60,7 @@ def run_qemu(
     mode = Mode.TRACED if trace else Mode.COUNTED
     with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
         folder = Path(temporary).resolve()
-        machine, warnings = _run(build, vectors, target, mode, opt, timeout, folder)
+        machine, warnings = _run(build, vectors, target, mode, opt, timeout, folder, compiler)
         counts, stack = (None, None) if trace else read_stats((folder / "stats.txt").read_text(), machine.tick_ns)
         return Execution(
             where=machine.board,
@@ -70,24 +73,34 @@ def run_qemu(
 
 
 def profile_qemu(
-    build: BuildDir, vector: Sequence[Array], target: Target, opt: str | None = None, timeout: float = 300.0
+    build: BuildDir,
+    vector: Sequence[Array],
+    target: Target,
+    opt: str | None = None,
+    timeout: float = 300.0,
+    compiler: str = "gcc",
 ) -> tuple[str, tuple[int, ...]]:
     """The machine, and the instructions that each step of `build` takes for one input set; raises as `run_qemu`."""
     with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
         folder = Path(temporary).resolve()
-        machine, _ = _run(build, [vector], target, Mode.PROFILED, opt, timeout, folder)
+        machine, _ = _run(build, [vector], target, Mode.PROFILED, opt, timeout, folder, compiler)
         if machine.tick_ns is None:
             raise UsageError(f"{machine.board} has no SysTick to count instructions with: choose another core")
         return machine.board, read_profile((folder / "stats.txt").read_text(), machine.tick_ns)
 
 
 def histograms_qemu(
-    build: BuildDir, vector: Sequence[Array], target: Target, opt: str | None = None, timeout: float = 900.0
+    build: BuildDir,
+    vector: Sequence[Array],
+    target: Target,
+    opt: str | None = None,
+    timeout: float = 900.0,
+    compiler: str = "gcc",
 ) -> list[Counter[str]]:
     """The instructions that each step of `build` executes for one input set, by class; raises as `run_qemu`."""
     with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
         folder = Path(temporary).resolve()
-        machine, _ = _make(build, [vector], target, Mode.PROFILED, opt, folder)
+        machine, _ = _make(build, [vector], target, Mode.PROFILED, opt, folder, compiler)
         elf, what = folder / "program.elf", f"{build.name}_run on {machine.board}"
         command = [*_command(toolchain.find_qemu(), machine)]
         done, blocks = run_logged(command, folder, timeout, elf, what)
@@ -103,9 +116,10 @@ def _run(
     opt: str | None,
     timeout: float,
     folder: Path,
+    compiler: str,
 ) -> tuple[Emulator, str]:
     """Compile and run in `folder`; the machine, and the compiler's warnings."""
-    machine, warnings = _make(build, vectors, target, mode, opt, folder)
+    machine, warnings = _make(build, vectors, target, mode, opt, folder, compiler)
     what = f"{build.name}_run on {machine.board}"
     done = execute([*_command(toolchain.find_qemu(), machine)], folder, timeout, what, dict(os.environ))
     _check(done, what, machine.ram)
@@ -119,17 +133,18 @@ def _make(
     mode: Mode,
     opt: str | None,
     folder: Path,
+    compiler: str,
 ) -> tuple[Emulator, str]:
     """Compile and link ``program.elf`` in `folder`; the machine that it is for, and the compiler's warnings."""
     if target.emulator is None:
         raise UsageError(f"target {target.name} has no emulator: choose a Cortex-M core or board")
     toolchain.find_qemu()
-    compiler = [toolchain.find_cross(), *target.cflags]
+    gcc, own = compiler_for(target), compiler_for(target, compiler)
     harness.write_inputs(build, vectors, folder)
     sources = harness.write_sources(build, folder, mode, STATIC)
     level = opt or build.report.get("flash", {}).get("optimization", "-O2")
-    objects, warnings = harness.compile_all(build, sources, folder, compiler, level, mode)
-    return _link(build, objects, folder, compiler, target.emulator), warnings
+    objects, warnings = harness.compile_all(build, sources, folder, gcc, level, mode, own)
+    return _link(build, objects, folder, gcc, target.emulator), warnings
 
 
 def _command(qemu: str, machine: Emulator) -> Iterator[str]:
