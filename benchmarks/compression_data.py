@@ -58,6 +58,12 @@ def _hands() -> tuple[Array, Array | None]:
     return found["x"].astype(np.float32), found["y"].astype(np.int64)
 
 
+def _objects() -> tuple[Array, Array | None]:
+    """Images in RGB from 0 to 255, without labels."""
+    found = zoo.dataset("cifar10_calib500/all")
+    return found["x_raw"].astype(np.float32).reshape(-1, 32, 32, 3), None
+
+
 def _golden() -> tuple[Array, Array | None]:
     """Standard normal values, as the golden vectors are; those themselves are the last five."""
     with np.load(zoo.FOLDER / "golden" / "mlperf_tiny" / "ad01_fp32.tflite.npz") as found:
@@ -88,6 +94,9 @@ TASKS = {
             "dense layers, int8, mnist_t10k",
         ),
         Task("hands", "kazuhito/keypoint_classifier.tflite", _hands, "dense layers, float, hand_gesture_mediapipe"),
+        Task(
+            "ic", "mlperf_tiny/ic01_fp32.tflite", _objects, "image classification, float, half of cifar10_calib500 each"
+        ),
         Task("ad", "mlperf_tiny/ad01_fp32.tflite", _spectra, "an autoencoder, float, seeded spectra"),
         Task("ad-golden", "mlperf_tiny/ad01_fp32.tflite", _golden, "the same, normal noise and the golden inputs"),
     )

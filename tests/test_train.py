@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,6 +36,7 @@ from tinygen.ops.pooling import PoolAttrs
 from tinygen.ops.reduction import ReducerAttrs
 from tinygen.ops.softmax import SoftmaxAttrs
 from tinygen.passes import LOSSLESS, run_passes
+from tinygen.train.moves import Moves, moves_of, shifted
 from tinygen.train.structure import structure_of
 
 ROOT = Path(__file__).parents[1]
@@ -100,6 +102,7 @@ def test_recovery_stands_anywhere_before_storage(order: tuple[Technique, ...], f
         ({"codebook": "none"}, "codebook 'none' is unknown"),
         ({"rate": 0.0}, "a rate and a temperature above 0"),
         ({"batch": 0}, "a batch of at least 1"),
+        ({"copies": -1}, "copies and mixes of 0 or more"),
         ({"heard": "me"}, "for callers in Python"),
     ],
 )
@@ -132,6 +135,34 @@ def test_structure_is_read_off_the_values(values: Array, words: str, wrong: int 
         assert not found.allows(np.concatenate([[wrong], weights[1:]]).astype(np.int8))
     if found.kept is not None:
         assert not found.allows(np.where(found.kept, weights, weights.max()).astype(np.int8))
+
+
+def test_samples_are_moved_only_as_the_network_bears_it() -> None:
+    """A network that names the loudest of 12 bands, whenever it is loud: time may be shifted and mirrored."""
+    loud = np.zeros((64, 1, 16, 12, 1), np.int8)
+    loud[np.arange(64), 0, RNG.integers(4, 12, 64), RNG.integers(1, 11, 64)] = 100
+    samples = [[sample] for sample in loud]
+
+    def winners(some: Sequence[Sequence[Array]]) -> Array:
+        return np.array([np.argmax(np.asarray(sample[0], np.int64).sum(axis=(0, 1, 3))) for sample in some])
+
+    moves = moves_of(samples, winners)
+    assert moves == Moves(shifts=((1, 4),), mirrors=(1,)), "a shift by 8 moves some of it out"
+    drawn = [moves.draw(sample, np.random.default_rng(seed)) for seed, sample in enumerate(samples)]
+    again = [moves.draw(sample, np.random.default_rng(seed)) for seed, sample in enumerate(samples)]
+    assert np.array_equal(drawn, again) and np.array_equal(winners(drawn), winners(samples))
+    assert (
+        len(
+            {
+                np.argmax(d[0].sum(axis=(0, 2, 3))) - np.argmax(s[0].sum(axis=(0, 2, 3)))
+                for d, s in zip(drawn, samples, strict=True)
+            }
+        )
+        > 5
+    )
+    assert moves_of([[sample.ravel()[None]] for sample in loud], winners) == Moves(), "a row of numbers has no axes"
+    ramp = np.arange(5)[None, :, None]
+    assert [shifted(ramp, 1, by).ravel().tolist() for by in (2, -1)] == [[0, 0, 0, 1, 2], [1, 2, 3, 4, 4]]
 
 
 # --- The forward pass ---------------------------------------------------------------------------------------------
@@ -331,14 +362,14 @@ def test_a_damaged_network_recovers_on_samples_it_has_not_seen() -> None:
 
 @needs_tensorflow
 def test_a_float_teacher_is_asked_in_real_numbers() -> None:
-    from tinygen.train.teacher import answers, compared, logits_of, real_inputs
+    from tinygen.train.teacher import asking, compared, logits_of, real_inputs
 
     net = small_net(5, softmax=True)
     teacher = _in_float()
     assert logits_of(net.graph) == logits_of(teacher) == "head"
     assert compared(net.graph, teacher) == ("head", "head", True)
     exact = run_real(teacher, real_inputs(net.graph, net.evidence.samples[:8]))
-    got = answers(teacher, "head", real_inputs(net.graph, net.evidence.samples[:8]))
+    got = asking(teacher, "head")(real_inputs(net.graph, net.evidence.samples[:8]))
     assert teacher.types["x"].dtype is DType.FLOAT32 and np.allclose(got, exact, atol=1e-3)
 
 

@@ -21,8 +21,8 @@ from tinygen.train.structure import structure_of
 
 #: What a variable of 1 stands for: a logarithm of scales, and of biases so many steps of the output.
 SCALES, STEPS = 0.1, 16.0
-#: How far from its integer a weight may start.
-MARGIN = 0.2
+#: How far from what it is rounded to a weight may start, as a share of the way to the border.
+REACH = 0.4
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow has no types
@@ -81,15 +81,27 @@ class Layer:
         self.variables = self._variables(scaled) if trained else []
 
     def _begun(self, tensor: TensorType, original: Real | None) -> Array:
-        """The weights, and within the same integers the side on which the `original` ones lie.
+        """The weights, and within the same stored values the side on which the `original` ones lie.
 
-        Weights in the middle of their integers would all have the same way to the next.
+        Weights in the middle between two borders would all have the same way to the next.
         """
         if original is None or original.shape != self.start.shape:
             return self.start
         along = tensor.q.along(original.ndim, tensor.q.scales)
-        near = np.clip(original / along - self.start, -MARGIN, MARGIN)
-        return np.asarray(np.clip(self.start + near, self.structure.low, self.structure.high), np.float32)
+        low, high = self._cells()
+        return np.asarray(np.clip(original / along, low, high), np.float32)
+
+    def _cells(self) -> tuple[Array, Array]:
+        """How low and how high each weight may lie to be rounded to what it is, with some room to the border."""
+        book = self.structure.book
+        if book is None or self.structure.is_grid_of_few:
+            low, high = (
+                np.clip(self.start + side, self.structure.low, self.structure.high) for side in (-REACH / 2, REACH / 2)
+            )
+            return low, high
+        halves, places = REACH * np.diff(book) / 2, np.searchsorted(book, self.start)
+        below, above = np.append(0.0, halves)[places], np.append(halves, 0.0)[places]
+        return self.start - below, self.start + above
 
     def _variables(self, scaled: bool) -> list[Any]:
         coded = self.structure.book is not None and not self.structure.is_grid_of_few

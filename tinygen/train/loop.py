@@ -13,33 +13,15 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, Real
 from tinygen.train.adam import Adam, cosine
 from tinygen.train.network import Network
+from tinygen.train.options import DEFAULT, Options
 from tinygen.train.rebuild import rebuilt, trainable
 from tinygen.train.samples import Lot, drawn, lots
-from tinygen.train.teacher import Loss, Score, compared, exact
+from tinygen.train.teacher import Hints, Loss, Score, Teacher, compared, exact
 from tinygen.train.tensors import real
 
-#: Checks on the held-back samples in all, and how many of them in a row may bring nothing.
-CHECKS, PATIENCE = 25, 12
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to tune.
-
-    `rate`: the learning rate at the start, relative to how large weights are. `temperature` and `labels` (their share):
-    see `teacher.Loss`. `scales`: weight scales are trained, too. `codebook`: whether weights keep their place in a
-    codebook (``fixed``) or move to its nearest value. `mixes`: for each sample, so many blends of two as more inputs.
-    """
-
-    steps: int = 300
-    rate: float = 0.01
-    batch: int = 64
-    temperature: float = 2.0
-    labels: float = 0.3
-    scales: bool = True
-    codebook: str = "fixed"
-    mixes: int = 0
-    seed: int = 0
+#: Checks on the held-back samples in all, and how many of them in a row may bring nothing after a share of the steps:
+#: while the rate is high, weights that change places make more noise than they are worth.
+CHECKS, PATIENCE, LATE = 25, 10, 0.6
 
 
 @dataclass(frozen=True)
@@ -69,7 +51,8 @@ def tune(
     samples: Sequence[Sequence[Array]],
     labels: Array | None = None,
     layers: Collection[str] | None = None,
-    options: Options = Options(),
+    options: Options = DEFAULT,
+    steps: int = 300,
     heard: Callable[[Progress], None] = lambda progress: None,
 ) -> Tuned:
     """int8 `graph` with weights, biases and scales with which it answers more as `teacher` does.
@@ -82,32 +65,48 @@ def tune(
     chosen = [n.outputs[0] for n in trainable(graph) if layers is None or n.outputs[0] in layers]
     network = Network(graph, chosen, options.scales, options.codebook == "fixed", teacher)
     ours, theirs, classes = compared(graph, teacher)
-    fit, held = lots(graph, teacher, theirs, samples, labels, options.mixes, options.seed)
-    before = Score.of(exact(graph, ours, held.samples), held.wanted, classes)
-    if not network.variables:
-        return Tuned(graph, before, before, 0)
+    fit, held = lots(Teacher(teacher, theirs, graph, classes), samples, labels, options)
     share = options.labels if labels is not None else 0.0
     loss = Loss(classes, options.temperature, share, max(float(np.var(held.wanted)), 1e-12))
-    taken = _descend(network, ours, loss, fit, held, options, heard)
+
+    def judged(some: Graph) -> tuple[float, Score]:
+        made = exact(some, ours, held.samples)
+        return float(loss(made, held.wanted, held.labels)), Score.of(made, held.wanted, classes)
+
+    hints = Hints(network, teacher) if options.hints else None
+    first, before = judged(graph)
+    if not network.variables:
+        return Tuned(graph, before, before, 0)
+    taken = _descend(network, ours, loss, hints, fit, held, options, steps, heard)
     made = rebuilt(graph, {name: network.layers[name].learned() for name in chosen})
-    after = Score.of(exact(made, ours, held.samples), held.wanted, classes)
-    return Tuned(made, before, after, taken) if after > before else Tuned(graph, before, before, taken)
+    last, after = judged(made)
+    return Tuned(made, before, after, taken) if last < first else Tuned(graph, before, before, taken)
 
 
 def _descend(
-    network: Network, name: str, loss: Loss, fit: Lot, held: Lot, options: Options, heard: Callable[[Progress], None]
+    network: Network,
+    name: str,
+    loss: Loss,
+    hints: Hints | None,
+    fit: Lot,
+    held: Lot,
+    options: Options,
+    steps: int,
+    heard: Callable[[Progress], None],
 ) -> int:
     """Train the variables of `network`, which end in the state that is best on `held`; the steps that this took."""
     variables, adam = network.variables, Adam(network.variables)
     tensor, layers = network.graph.types[name], list(network.layers.values())
 
-    def distance(inputs: Sequence[Any], wanted: Any, labels: Any) -> Any:
-        return loss(real(tensor, network(inputs)[name]), wanted, labels)
+    def distance(inputs: Sequence[Any], wanted: Any, labels: Any, guided: bool = False) -> Any:
+        made = network(inputs)
+        lost = loss(real(tensor, made[name]), wanted, labels)
+        return lost + options.hints * hints.gap(inputs, made) if guided and hints else lost
 
     @tf.function(autograph=False, reduce_retracing=True)  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def step(rate: Any, wanted: Any, labels: Any, *inputs: Any) -> None:
         with tf.GradientTape() as tape:
-            lost = distance(inputs, wanted, labels)
+            lost = distance(inputs, wanted, labels, guided=True)
         adam.step(tape.gradient(lost, variables), rate)
         for layer in layers:
             layer.settle()
@@ -120,11 +119,11 @@ def _descend(
         return float(sum(len(wanted) * float(judge(wanted, y, *x)) for wanted, y, x in pieces)) / len(held.samples)
 
     first = best = judged()
-    state, idle, every = _values(variables), 0, max(1, options.steps // CHECKS)
+    state, idle, every = _values(variables), 0, max(1, steps // CHECKS)
     taken = 0
-    for taken, (wanted, y, x) in enumerate(_batches(network, fit, options), start=1):
-        step(tf.constant(cosine(options.rate, taken - 1, options.steps), tf.float32), wanted, y, *x)
-        if taken % every and taken != options.steps:
+    for taken, (wanted, y, x) in enumerate(_batches(network, fit, options, steps), start=1):
+        step(tf.constant(cosine(options.rate, taken - 1, steps), tf.float32), wanted, y, *x)
+        if taken % every and taken != steps:
             continue
         here = _values(variables)
         _assign(variables, _values(adam.averages))
@@ -132,8 +131,8 @@ def _descend(
         if now < best:
             best, state, idle = now, _values(variables), 0
         _assign(variables, here)
-        heard(Progress(taken, options.steps, first, now, best))
-        if idle >= PATIENCE:
+        heard(Progress(taken, steps, first, now, best))
+        if idle >= PATIENCE and taken >= LATE * steps:
             break
     _assign(variables, state)
     return taken
@@ -148,7 +147,7 @@ def _assign(variables: Sequence[Any], values: Sequence[Array]) -> None:
         variable.assign(value)
 
 
-def _batches(network: Network, fit: Lot, options: Options) -> Iterator[tuple[Real, Real, list[Array]]]:
+def _batches(network: Network, fit: Lot, options: Options, steps: int) -> Iterator[tuple[Real, Real, list[Array]]]:
     """As many batches as there are steps."""
-    for indices in drawn(len(fit.samples), options.batch, options.steps, options.seed):
+    for indices in drawn(len(fit.samples), options.batch, steps, options.seed):
         yield fit.batch(network, indices)

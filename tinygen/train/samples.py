@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, Real
+from tinygen.train.moves import Moves, moves_of
 from tinygen.train.network import Network
-from tinygen.train.teacher import answers, real_inputs
-from tinygen.train.tensors import is_float
+from tinygen.train.options import Options
+from tinygen.train.teacher import Teacher
 
 #: One sample of so many is held back, where there are at least `FEWEST`.
 HELD_BACK, FEWEST = 5, 10
@@ -37,39 +37,39 @@ class Lot:
 
 
 def lots(
-    graph: Graph,
-    teacher: Graph,
-    name: str,
-    samples: Sequence[Sequence[Array]],
-    labels: Array | None,
-    mixes: int,
-    seed: int,
+    teacher: Teacher, samples: Sequence[Sequence[Array]], labels: Array | None, options: Options
 ) -> tuple[Lot, Lot]:
-    """Samples to train with, blends of them among them, and samples that are held back; with few, all are both."""
+    """Samples to train with, more made of them, and samples that are held back; with few, all are both."""
     held = np.arange(len(samples)) % HELD_BACK == HELD_BACK - 1
     fit = ~held if len(samples) >= FEWEST else np.ones(len(samples), bool)
     held = held if len(samples) >= FEWEST else fit
     chosen = [[samples[int(i)] for i in np.flatnonzero(mask)] for mask in (fit, held)]
-    shares = [_shares(graph, labels, mask, teacher.types[name].elements) for mask in (fit, held)]
-    blends, blended = _blends(graph, chosen[0], shares[0], mixes, seed)
-    both = (([*chosen[0], *blends], np.concatenate([shares[0], blended])), (chosen[1], shares[1]))
-    made = [Lot(some, answers(teacher, name, _for(teacher, graph, some)), share) for some, share in both]
+    shares = [_shares(labels, mask, teacher.classes) for mask in (fit, held)]
+    more, told = _more(teacher, chosen[0], shares[0], options)
+    both = (([*chosen[0], *more], np.concatenate([shares[0], told])), (chosen[1], shares[1]))
+    made = [Lot(some, teacher(some), share) for some, share in both]
     return made[0], made[1]
 
 
-def _for(teacher: Graph, graph: Graph, samples: Sequence[Sequence[Array]]) -> Sequence[Sequence[Array]]:
-    return real_inputs(graph, samples) if is_float(teacher.types[teacher.inputs[0]]) else samples
-
-
-def _shares(graph: Graph, labels: Array | None, mask: Array, classes: int) -> Real:
+def _shares(labels: Array | None, mask: Array, classes: int) -> Real:
     if labels is None:
         return np.zeros((int(mask.sum()), classes))
     return np.asarray(np.eye(classes)[np.asarray(labels).astype(np.int64)[mask]])
 
 
-def _blends(
-    graph: Graph, samples: Sequence[Sequence[Array]], shares: Real, mixes: int, seed: int
+def _more(
+    teacher: Teacher, samples: Sequence[Sequence[Array]], shares: Real, options: Options
 ) -> tuple[list[list[Array]], Real]:
+    """Moved copies of `samples` and blends of two, with their labels."""
+    rng = np.random.default_rng(options.seed)
+    moves = moves_of(samples, teacher.winners) if options.copies and teacher.known else Moves()
+    copies = options.copies if moves != Moves() else 0
+    moved = [moves.draw(sample, rng) for _ in range(copies) for sample in samples]
+    blends, blended = _blends(samples, shares, options.mixes, options.seed)
+    return [*moved, *blends], np.concatenate([*[shares] * copies, blended])
+
+
+def _blends(samples: Sequence[Sequence[Array]], shares: Real, mixes: int, seed: int) -> tuple[list[list[Array]], Real]:
     """Blends of two samples each, and of their labels (H. Zhang et al., mixup, 2018), in the types of inputs."""
     rng, made, labels = np.random.default_rng(seed), list[list[Array]](), [shares[:0]]
     for _ in range(mixes):

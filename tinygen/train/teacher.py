@@ -6,7 +6,7 @@ by a temperature, carry what the teacher takes for similar.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,15 +49,39 @@ def real_inputs(graph: Graph, samples: Sequence[Sequence[Array]]) -> list[list[A
     return [[t.dequantize(v).astype(np.float32) for t, v in zip(types, s, strict=True)] for s in samples]
 
 
-def answers(graph: Graph, name: str, samples: Sequence[Sequence[Array]]) -> Real:
-    """Tensor `name` in real numbers for each of `samples`: [samples, elements]."""
+class Teacher:
+    """Tensor `name` of `graph` in real numbers, for samples of int8 `student`: [samples, elements].
+
+    `known` says whether it answers with classes; there are `classes` of them.
+    """
+
+    def __init__(self, graph: Graph, name: str, student: Graph, known: bool) -> None:
+        self.graph, self.name, self.student, self.known = graph, name, student, known
+        self.classes = graph.types[name].elements
+        self._ask = asking(graph, name)
+
+    def __call__(self, samples: Sequence[Sequence[Array]]) -> Real:
+        real = is_float(self.graph.types[self.graph.inputs[0]])
+        return self._ask(real_inputs(self.student, samples) if real else samples)
+
+    def winners(self, samples: Sequence[Sequence[Array]]) -> Array:
+        """The class with the largest answer, for each sample."""
+        return np.asarray(self(samples).argmax(axis=1))
+
+
+#: Samples → a tensor in real numbers for each: [samples, elements].
+Asked = Callable[[Sequence[Sequence[Array]]], Real]
+
+
+def asking(graph: Graph, name: str) -> Asked:
+    """Tensor `name` in real numbers for samples of `graph`, int8 or float."""
     tensor = graph.types[name]
     try:
-        return run(Network(graph), name, samples)
+        return running(Network(graph), name)
     except UnsupportedError:  # then numpy, which knows all operators and takes longer
         if is_float(graph.types[graph.inputs[0]]) and is_float(tensor):
-            return np.stack([values[name].ravel() for values in run_real_samples(graph, samples, [name])])
-        return exact(graph, name, samples)
+            return lambda some: np.stack([values[name].ravel() for values in run_real_samples(graph, some, [name])])
+        return lambda some: exact(graph, name, some)
 
 
 def exact(graph: Graph, name: str, samples: Sequence[Sequence[Array]]) -> Real:
@@ -66,14 +90,41 @@ def exact(graph: Graph, name: str, samples: Sequence[Sequence[Array]]) -> Real:
     return np.stack([tensor.dequantize(values[name]).ravel() for values in run_samples(graph, samples, [name])])
 
 
-def run(network: Network, name: str, samples: Sequence[Sequence[Array]]) -> Real:
+def running(network: Network, name: str) -> Asked:
     """The same as `network` computes it."""
-    tensor, call = (
-        network.graph.types[name],
-        tf.function(lambda *x: network(x)[name], autograph=False, reduce_retracing=True),
-    )
-    pieces = (samples[start : start + PIECE] for start in range(0, len(samples), PIECE))
-    return np.concatenate([real(tensor, call(*network.inputs(piece)).numpy()) for piece in pieces]).astype(np.float64)
+    tensor = network.graph.types[name]
+    call = tf.function(lambda *x: network(x)[name], autograph=False, reduce_retracing=True)
+
+    def ask(samples: Sequence[Sequence[Array]]) -> Real:
+        pieces = (samples[start : start + PIECE] for start in range(0, len(samples), PIECE))
+        return np.concatenate([real(tensor, call(*network.inputs(p)).numpy()) for p in pieces]).astype(np.float64)
+
+    return ask
+
+
+class Hints:
+    """What layers inside of the teacher answer (A. Romero et al., FitNets: Hints for Thin Deep Nets, 2015).
+
+    Only layers of `network` that the teacher has under the same name and of the same size are asked for.
+    """
+
+    def __init__(self, network: Network, teacher: Graph) -> None:
+        self.network, self.teacher = network, Network(teacher)
+        ours, theirs = network.graph.types, teacher.types
+        outputs = [node.outputs[0] for node in teacher.nodes if node.outputs[0] in network.layers]
+        self.names = [name for name in outputs if theirs[name].elements == ours[name].elements]
+
+    def gap(self, inputs: Sequence[Any], made: Mapping[str, Any]) -> Any:
+        """The mean over tensors of how far `made` is from the teacher's, as a share of their power."""
+        ours, theirs = self.network.graph, self.teacher.graph
+        pairs = zip(ours.inputs, theirs.inputs, inputs, strict=True)
+        shown = self.teacher([real(ours.types[a], v) if is_float(theirs.types[b]) else v for a, b, v in pairs])
+        gaps = [tf.constant(0.0)]
+        for name in self.names:
+            wanted = tf.stop_gradient(real(theirs.types[name], shown[name]))
+            off = real(ours.types[name], made[name]) - wanted
+            gaps.append(tf.reduce_mean(off**2) / (tf.reduce_mean(wanted**2) + 1e-12))
+        return tf.add_n(gaps) / max(len(self.names), 1)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,110 @@
+"""docs/search-results.md, its data (.json) and its picture (.svg), out of what was measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.compression_data import TASKS
+
+HEAD = """\
+# Small models, and what made them small
+
+`make search` makes this page. Bytes are those of weights and biases as the C for {target} stores them, codebooks and
+positions included; "all" counts every constant, requantization and softmax tables included. Each row is measured on
+{seeds} seeded splits of its data. Recipes see, fit and train with one part, without labels, and are judged by the
+other. Points are of accuracy below int8; without labels, of agreement with the float model, below that of int8.
+"""
+
+ABLATION = """
+## What each technique contributes
+
+The recipes of three rows, without one part of them each, and each part alone; split 0. Where training is gone, what it
+put right stays wrong; where a technique is gone, the later ones work on what is left. Data: [{data}]({data}).
+
+![ablation]({picture})
+"""
+
+
+def run_line(row: Any, run: Any) -> str:
+    """A split on one line of text."""
+    sizes = f"{run.start:>8,} → {run.bytes:>7,} B of {row.bytes:,}"
+    return f"{row.name:<10} split {run.seed}  {sizes}, lost {run.lost:5.2f}, {run.sqnr:.1f} dB, {run.seconds:.0f} s"
+
+
+def write(path: Path, found: Mapping[str, Any]) -> None:
+    """The page, and beside it its data and its picture."""
+    data, picture = path.with_suffix(".json"), path.with_suffix(".svg")
+    data.write_text(json.dumps(found, indent=1) + "\n")
+    path.write_text("\n".join(_lines(found, data.name, picture.name)) + "\n")
+    if found["ablation"]:
+        draw(found["ablation"], picture)
+
+
+def _lines(found: Mapping[str, Any], data: str, picture: str) -> Iterator[str]:
+    yield HEAD.format(target=found["target"], seeds=found["seeds"])
+    yield "| model | data | int8 | goal | reached | all | int8, then | lost: mean, worst | SQNR | recipe | time | |"
+    yield "|---|---|--:|--:|--:|--:|--:|--:|--:|---|--:|---|"
+    yield from map(_row, found["rows"])
+    proven = sorted({row["proven"] for row in found["rows"] if row["proven"]})
+    if proven:
+        yield f"\nEvery program of split 0 gave the reference's bits on the host and under QEMU ({', '.join(proven)})."
+    yield from (
+        f"\nWith samples in a file of one's own, verified likewise: {r['cli']}." for r in found["rows"] if r["cli"]
+    )
+    yield "\n| model | split | bytes | lost | SQNR: int8, then |\n|---|--:|--:|--:|--:|"
+    for row in found["rows"]:
+        for run in row["runs"]:
+            lost, noise = f"{run['before'] - run['after']:.2f}", f"{run['sqnr_before']:.1f}, {run['sqnr']:.1f} dB"
+            yield f"| {row['name']} | {run['seed']} | {run['bytes']:,} | {lost} | {noise} |"
+    if found["ablation"]:
+        yield ABLATION.format(data=data, picture=picture)
+        yield "| row | recipe | bytes | all | flash | lost | SQNR |\n|---|---|--:|--:|--:|--:|--:|"
+        yield from map(_part, found["ablation"])
+
+
+def _row(row: Mapping[str, Any]) -> str:
+    task, runs = TASKS[row["task"]], row["runs"]
+    mean = {key: float(np.mean([run[key] for run in runs])) for key in runs[0]}
+    lost = [run["before"] - run["after"] for run in runs]
+    goal = f"{row['bytes']:,}" + ("" if row["points"] is None else f" at ≤ {row['points']} points")
+    recipe = f"[{row['recipe']}](../benchmarks/recipes/{row['recipe']}.toml)"
+    return (
+        f"| {task.model} | {task.what} | {mean['start']:,.0f} | {goal} | **{max(r['bytes'] for r in runs):,}** "
+        f"| {mean['constants']:,.0f} | {mean['before']:.2f} %, {mean['after']:.2f} % "
+        f"| {np.mean(lost):.2f}, {max(lost):.2f} | {mean['sqnr']:.1f} dB | {recipe} | {mean['seconds']:.0f} s "
+        f"| {'reached' if row['reached'] else '**missed**'} |"
+    )
+
+
+def _part(part: Mapping[str, Any]) -> str:
+    lost = f"{part['before'] - part['after']:.2f}"
+    sizes = f"{part['bytes']:,} | {part['constants']:,} | {part['flash']:,}"
+    return f"| {part['row']} | {part['what']} | {sizes} | {lost} | {part['sqnr']:.1f} dB |"
+
+
+def draw(parts: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """A picture of the ablation: a field for each row, a point for each variant."""
+    import matplotlib as mpl  # an extra of the benchmarks
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "tinygen"  # the same bytes each time
+    import matplotlib.pyplot as plt
+
+    names = list(dict.fromkeys(part["row"] for part in parts))
+    figure, fields = plt.subplots(1, len(names), figsize=(5.4 * len(names), 4.2), squeeze=False)
+    for field, name in zip(fields[0], names, strict=True):
+        for part in (part for part in parts if part["row"] == name):
+            whole, alone = part["what"] == "all", part["what"].endswith("alone")
+            color = "tab:red" if whole else "tab:blue" if alone else "tab:grey"
+            place = part["bytes"] / 1024, part["sqnr"]
+            field.scatter(*place, color=color, s=60 if whole else 20, zorder=2)
+            field.annotate(part["what"], place, fontsize=7, xytext=(4, 3), textcoords="offset points")
+        field.set(title=name, xlabel="weights and biases, KiB", ylabel="SQNR, dB", xscale="log")
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)

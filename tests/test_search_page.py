@@ -1,0 +1,45 @@
+"""The benchmark of small models: what counts as reached, how recipes are taken apart, and the page that it writes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from benchmarks.compression_data import TASKS
+from benchmarks.search import Run, reached
+from benchmarks.search_page import write
+from benchmarks.search_rows import ROWS, TAKEN_APART, Row, variants
+from tinygen.compress.recipe import of_content
+
+RUN = Run(0, 1000, 250, 300, 900, 100, 91.0, 90.5, 40.0, 20.0, 9.0)
+ROW = Row("kws", "kws", "kws-third", 250, 0.5)
+
+
+def test_every_split_has_to_be_small_and_their_mean_good() -> None:
+    assert reached(ROW, [RUN]) and not reached(ROW, [RUN, replace(RUN, bytes=251)])
+    assert not reached(ROW, [RUN, replace(RUN, after=90.4)])
+    assert reached(ROW, [replace(RUN, after=90.4), replace(RUN, after=90.6)])
+    assert reached(replace(ROW, points=None), [replace(RUN, after=0.0)])
+
+
+def test_rows_have_tasks_and_their_recipes_come_apart() -> None:
+    assert {name for name in TAKEN_APART} <= {row.name for row in ROWS} and all(row.task in TASKS for row in ROWS)
+    for row in ROWS:
+        made = {what: of_content({"technique": entries}, what) for what, entries in variants(row).items() if entries}
+        count = len(row.entries)
+        assert len(made["all"]) == count and len({repr(techniques) for techniques in made.values()}) >= count
+        assert all(len(made[what]) == 1 for what in made if what.endswith("alone"))
+
+
+def test_the_page_shows_splits_and_parts(tmp_path: Path) -> None:
+    row = {**asdict(ROW), "reached": False, "runs": [asdict(RUN)], "proven": "cortex-m4", "cli": "`tinygen build`"}
+    part = {"row": "kws", "task": "kws", "what": "without share", **asdict(RUN)}
+    found = {"target": "cortex-m4", "seeds": 1, "rows": [row], "ablation": [part]}
+    write(tmp_path / "search.md", {**found, "ablation": []})
+    assert not (tmp_path / "search.svg").exists()
+    text = (tmp_path / "search.md").read_text()
+    assert json.loads((tmp_path / "search.json").read_text())["rows"][0]["runs"][0]["bytes"] == 250
+    assert (
+        "**missed**" in text and "| kws | 0 | 250 | 0.50 | 40.0, 20.0 dB |" in text and "under QEMU (cortex-m4)" in text
+    )
