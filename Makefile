@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 SEED ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs bench accuracy compression floats zoo fuzz mutants differential clean
+.PHONY: help setup demo test lint docs site bench accuracy compression floats zoo fuzz mutants differential clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -34,6 +34,11 @@ lint: $(STAMP) ## style and types
 docs: $(STAMP) ## remake the pages that are generated from data
 	$(BIN)/python -m scripts.targets_md
 	$(BIN)/python -m scripts.operators_md
+	$(BIN)/python -m scripts.cli_md
+	$(BIN)/python -m scripts.python_md
+
+site: $(STAMP) ## build the documentation as a site in build/site
+	$(BIN)/mkdocs build --strict
 
 bench: $(STAMP) ## measure speed, flash and RAM against TensorFlow Lite Micro (needs the zoo)
 	$(BIN)/python -m benchmarks.bench

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import tinygen
+from tests.pio import offline, pio
 from tinygen import platformio
 from tinygen.cli import main
 from tinygen.errors import UsageError
@@ -31,9 +29,6 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "examples" / "digits" / "digits.tflite"
-QUIET = {"PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no", "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true"}
-#: An address at which nothing answers: no network is there for PlatformIO.
-OFFLINE = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
 
 
 @pytest.fixture(scope="module")
@@ -43,27 +38,12 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def core(tmp_path_factory: pytest.TempPathFactory, build: Path) -> dict[str, str]:
-    """The environment of an offline PlatformIO, whose build tool the project's own script has made."""
-    folder = tmp_path_factory.mktemp("core")
-    environment = {**os.environ, **QUIET, **OFFLINE, "PLATFORMIO_CORE_DIR": str(folder / "core")}
-    write_files(folder / "project", platformio.project(build))
-    script = folder / "project" / "platform" / "tools" / "offline.py"
-    for said in ("made", "there already"):
-        done = subprocess.run(
-            [sys.executable, str(script)], env=environment, capture_output=True, text=True, check=True
-        )
-        assert said in done.stdout
-    return environment
+    return offline(tmp_path_factory.mktemp("core"), build)
 
 
 @pytest.fixture
 def project(tmp_path: Path, build: Path) -> Path:
     return write_files(tmp_path / "project", platformio.project(build, vectors=2))
-
-
-def pio(project: Path, core: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "platformio", *words, "-d", str(project)]
-    return subprocess.run(command, env=core, capture_output=True, text=True, timeout=300)
 
 
 def test_all_machines_pass(project: Path, core: dict[str, str]) -> None:
