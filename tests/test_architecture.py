@@ -45,6 +45,7 @@ ORDER = (
     "search",
     "assembly",
     "api running",
+    "searching",
     "platformio",
     "evaluation",
     "__init__",

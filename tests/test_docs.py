@@ -112,12 +112,12 @@ def test_every_command_and_option_in_readme_exists() -> None:
     assert [command for command, _ in rows] == list(COMMANDS) or {c for c, _ in rows} == set(COMMANDS)
     for command, rest in rows:
         known = {flag: p for p in COMMANDS[command].params for flag in p.opts}
-        for flag, choices in re.findall(r"(--[a-z]+)(?: ([a-z]+(?:\\\|[a-z]+)+))?", rest):
+        for flag, choices in re.findall(r"(--[a-z-]+)(?: ([a-z]+(?:\\\|[a-z]+)+))?", rest):
             assert flag in known, f"tinygen {command} has no {flag}"
             kind = known[flag].type
             if choices:
                 assert isinstance(kind, click.Choice) and list(kind.choices) == choices.split("\\|")
-    for flag in re.findall(r"`(--[a-z]+)`", README):
+    for flag in re.findall(r"`(--[a-z-]+)`", README):
         assert any(flag in p.opts for c in COMMANDS.values() for p in c.params), flag
 
 

@@ -22,6 +22,8 @@ from tinygen.errors import (
 )
 from tinygen.evaluation import Evaluation, evaluate
 from tinygen.running import profile, read_report, run, run_on, verify
+from tinygen.search.request import OutOfReach, SearchOptions
+from tinygen.searching import search
 from tinygen.version import VERSION as __version__
 
 __all__ = [
@@ -29,7 +31,9 @@ __all__ = [
     "Build",
     "Evaluation",
     "ModelError",
+    "OutOfReach",
     "Preprocessing",
+    "SearchOptions",
     "TinygenError",
     "ToolError",
     "UnsupportedError",
@@ -47,5 +51,6 @@ __all__ = [
     "run",
     "run_on",
     "save",
+    "search",
     "verify",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -15,7 +16,7 @@ from tinygen.compress.recipe import Recipe
 from tinygen.compress.recipe import read as read_recipe
 from tinygen.data.calibration import Source, load_samples
 from tinygen.data.preprocessing import Preprocessing
-from tinygen.errors import TinygenError, UsageError
+from tinygen.errors import BudgetError, TinygenError, UsageError
 from tinygen.export import tflite
 from tinygen.files import write_files
 from tinygen.inspection import Inspection
@@ -28,6 +29,8 @@ from tinygen.plan.budget import Budget
 from tinygen.provenance import Shapes, command_line, shape_words, symbol
 from tinygen.quantize import Options, Quantized, Wide, quantize
 from tinygen.report import ModelInfo
+from tinygen.search.base import Problem
+from tinygen.search.request import NOTHING, OutOfReach, SearchOptions, check_latency, find, is_limited
 from tinygen.selection import Optimize
 from tinygen.shrink import Compression, Shrunk, integers, needs_quantization, shrink
 from tinygen.target import Target, load_target
@@ -70,6 +73,7 @@ def build(
     heard: Callable[[Bought], None] = lambda bought: None,
     without: Collection[str] = (),
     packages: Collection[str] = (),
+    search: SearchOptions | None = None,
 ) -> Build:
     """Compile `model` (a file or a graph) for `target` (a core or board, or its name).
 
@@ -83,20 +87,31 @@ def build(
 
     `recipe` compresses the model: a TOML file (see `tinygen.compress.recipe`), values by technique such as ``{"share":
     16}``, or techniques. It is fitted to `calibration`, and judged on samples of it that are held back, or on `data`
-    (with labels, if there are); `heard` gets a line after each technique. Raises `BudgetError` if the program does not
-    fit, and what `load` raises. Nothing is written.
+    (with labels, if there are); `heard` gets a line after each technique.
+
+    Without a recipe, and where the plain model does not fit what the program is limited to, `calibration` lets a search
+    find a recipe for which it does, and which loses least; `search` says how (see `tinygen.SearchOptions`). Raises
+    `BudgetError` if the program does not fit (`tinygen.OutOfReach` after a search), and what `load` raises. Nothing is
+    written.
     """
     if optimize not in get_args(Optimize):
         raise UsageError(f"optimize '{optimize}': expected one of {', '.join(get_args(Optimize))}")
     goal = load_target(target) if isinstance(target, str) else target
-    graph, info = _source(model, shapes)
+    graph, info = source(model, shapes)
     wanted = check_kinds(packages)
-    techniques = read_recipe(recipe)
-    if data is not None and not techniques:
-        raise UsageError("--data judges what compression loses: pass a technique, too, such as --share 16, or --recipe")
+    techniques, options = read_recipe(recipe), search or SearchOptions()
+    limits = options.goal(goal, ram, flash)
+    options.check(limits, bool(techniques))
+    searchable = is_limited(limits) and not techniques and mixed == "none"
+    if data is not None and not techniques and not searchable:
+        raise UsageError(
+            "--data judges what is lost: pass a technique, too, such as --share 16, or --recipe, or a budget to search "
+            "for what fits, such as --flash 64K"
+        )
     passes = lossless(without)
     compression = Compression(techniques, goal, optimize, data, heard, passes)
-    made = shrink(graph, info.file, calibration, preprocessing, compression, mixed)
+    needed = calibration if not searchable or needs_quantization(graph) else None
+    made = shrink(graph, info.file, needed, preprocessing, compression, mixed)
     prefix = symbol(name if name is not None else made.graph.name, given=name is not None)
     command = command_line(
         info.file,
@@ -111,13 +126,32 @@ def build(
         recipe,
         without,
         mixed,
+        data,
+        options.words(),
     )
     command += shape_words(shapes)
     order = Order(prefix, info, goal, optimize, passes, float_io, _budget(goal, ram, flash), command, wanted)
-    return order.assembled(made)
+    plain, limited = order.assembled(made), Problem(made.graph, NOTHING, goal, optimize, passes, float_io)
+    try:
+        order.check(plain)
+        check_latency(limits, limited)
+    except BudgetError as error:
+        if not searchable:
+            raise
+        if calibration is None:
+            raise BudgetError(f"{error}; or pass samples with --calibration, to search for what fits") from None
+    else:
+        return plain
+    quantization, found = find(replace(limited, graph=graph), calibration, data, preprocessing, limits, options)
+    if not found.fits:
+        raise OutOfReach(found)
+    best = order.assembled(Shrunk(found.graph, quantization, found.bought), found)
+    order.check(best)
+    return replace(best, plain=plain)
 
 
-def _source(model: str | Path | Graph, shapes: Shapes | None = None) -> tuple[Graph, ModelInfo]:
+def source(model: str | Path | Graph, shapes: Shapes | None = None) -> tuple[Graph, ModelInfo]:
+    """The graph of `model`, and where it came from."""
     if isinstance(model, Graph):
         check_model(model)
         return model, ModelInfo(model.name, "graph", hashlib.sha256(store.dumps(model)).hexdigest())
@@ -147,7 +181,7 @@ def quantize_model(
     `calibration` are samples of its inputs as for `build`, of which the first `limit` are taken; `mixed` is as there.
     Raises `UsageError` if the model is quantized already, and what `load` raises.
     """
-    graph, info = _source(model, shapes)
+    graph, info = source(model, shapes)
     if not needs_quantization(graph):
         raise UsageError(f"{info.file} is quantized already: there is nothing to quantize")
     return _calibrated(graph, calibration, preprocessing, limit, mixed)
@@ -170,7 +204,7 @@ def compress_model(
     Arguments are those of `build`. Raises `UsageError` for a recipe without techniques.
     """
     goal = load_target(target) if isinstance(target, str) else target
-    graph, info = _source(model, shapes)
+    graph, info = source(model, shapes)
     techniques = read_recipe(recipe)
     if not techniques:
         raise UsageError("the recipe has no technique: pass --recipe FILE, or techniques such as --share 16")
@@ -190,7 +224,7 @@ def integer_model(
 
     Raises `UsageError` for a float model without `calibration`, and for another model with it.
     """
-    graph, info = _source(model, shapes)
+    graph, info = source(model, shapes)
     if calibration is None or not needs_quantization(graph):
         return shrink(graph, info.file, calibration, mixed=mixed)
     made = _calibrated(graph, calibration, preprocessing, limit, mixed)

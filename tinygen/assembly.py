@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tinygen.compress.recipe import dumps
 from tinygen.emit.render import emit
 from tinygen.files import write_files
 from tinygen.ir import store
@@ -23,6 +24,8 @@ from tinygen.plan.budget import Budget, check_budget
 from tinygen.provenance import provenance
 from tinygen.quantize import with_float_ports
 from tinygen.report import ModelInfo, report
+from tinygen.search.base import Found
+from tinygen.search.files import as_report
 from tinygen.selection import Optimize
 from tinygen.shrink import Shrunk
 from tinygen.target import Target
@@ -30,7 +33,11 @@ from tinygen.target import Target
 
 @dataclass(frozen=True)
 class Build:
-    """Everything that one build produced. `files` are the contents to write, `report` the content of report.json."""
+    """Everything that one build produced. `files` are the contents to write, `report` the content of report.json.
+
+    `found` is what a search found, and `plain` the build of the plain model, which did not fit; both are None where no
+    search was needed.
+    """
 
     name: str
     target: Target
@@ -39,6 +46,8 @@ class Build:
     plan: Plan
     files: Mapping[str, bytes]
     report: Mapping[str, Any]
+    found: Found | None = None
+    plain: Build | None = None
 
     def write(self, folder: str | Path) -> Path:
         """Write all files into `folder` (made if need be), each complete or not at all; returns the folder."""
@@ -62,21 +71,29 @@ class Order:
     command: str
     packages: Sequence[str]
 
-    def assembled(self, made: Shrunk) -> Build:
-        """The build of an int8 graph; raises `BudgetError` if it does not fit."""
+    def assembled(self, made: Shrunk, found: Found | None = None) -> Build:
+        """The build of an int8 graph, which a search `found`, whether it fits or not."""
         graph = with_float_ports(made.graph) if self.float_io else made.graph
         graph, outcomes = run_passes(replace(graph, name=self.name), self.passes)
         graph, program, layout = laid_out(graph, self.target, self.optimize)
         lines = provenance(self.command, self.info, self.target, program, layout)
         sources = {name: text.encode() for name, text in emit(program, layout, lines).items()}
         memory = measure(sources, program, layout, self.target, self.optimize)
-        check_budget(self.budget, memory.ram, memory.flash, program, layout)
         files = {**sources, f"{graph.name}.tgm": store.dumps(graph)}
         told = report(program, layout, memory, self.target, self.info, outcomes, files, self.command)
         told["quantization"] = made.quantization.as_dict() if made.quantization else None
         told["compression"] = [line.as_dict() for line in made.bought]
+        told["search"] = None
+        if found is not None:
+            told["search"] = as_report(found)
+            files["recipe.toml"] = dumps(found.candidate.recipe).encode()
         files["report.json"] = (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode()
         files["report.html"] = page(told).encode()
         for kind in self.packages:
             files |= package_files(kind, told)
-        return Build(graph.name, self.target, graph, program, layout, files, told)
+        return Build(graph.name, self.target, graph, program, layout, files, told, found)
+
+    def check(self, build: Build) -> None:
+        """Raise `BudgetError` if `build` does not fit the budget."""
+        ram, flash = build.report["ram"]["total"], build.report["flash"]["total"]
+        check_budget(self.budget, ram, flash, build.program, build.plan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tinygen.commands.data import evaluate, quantize
 from tinygen.commands.platformio import platformio_
 from tinygen.commands.profile import profile
 from tinygen.commands.report import compare, report
+from tinygen.commands.search import limited, print_search, search_, searching
 from tinygen.commands.terminal import (
     ERR,
     OUT,
@@ -29,11 +30,9 @@ from tinygen.commands.terminal import (
     shape_option,
 )
 from tinygen.compress.recipe import Recipe
-from tinygen.data.preprocessing import Preprocessing
 from tinygen.errors import TinygenError
 from tinygen.kernels.base import PLAIN
 from tinygen.packages import kinds
-from tinygen.plan.budget import parse_bytes
 from tinygen.target import Target, all_targets, load_target
 from tinygen.verify.check import Verification
 from tinygen.version import VERSION
@@ -65,13 +64,7 @@ main.add_command(platformio_)
 main.add_command(profile)
 main.add_command(quantize)
 main.add_command(report)
-
-
-def _bytes(option: str) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
-    def parse(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-        return None if value is None else parse_bytes(value, option)
-
-    return parse
+main.add_command(search_)
 
 
 @main.command()
@@ -79,8 +72,6 @@ def _bytes(option: str) -> Callable[[click.Context, click.Parameter, str | None]
 @click.option("--target", default="cortex-m4", show_default=True, help="Core or board; `tinygen targets` lists them.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write to (default: the model's name).")
 @click.option("--name", help="Prefix of all C symbols and file names (default: from the file name).")
-@click.option("--ram", callback=_bytes("--ram"), help="RAM budget, such as 64K (default: the board's).")
-@click.option("--flash", callback=_bytes("--flash"), help="Flash budget, such as 256K (default: the board's).")
 @click.option(
     "--optimize",
     type=click.Choice(["speed", "size", "ram", "balanced"]),
@@ -100,55 +91,30 @@ def _bytes(option: str) -> Callable[[click.Context, click.Parameter, str | None]
     help=f"Files for a build system: {', '.join(kinds())}, or all.",
 )
 @compressed
+@limited
 @shape_option
 @preprocessed
 @json_option
-def build(
-    model: Path,
-    target: str,
-    out: Path | None,
-    name: str | None,
-    ram: int | None,
-    flash: int | None,
-    optimize: Any,
-    calibration: str | None,
-    mixed: Any,
-    float_io: bool,
-    without: tuple[str, ...],
-    packages: tuple[str, ...],
-    shapes: Mapping[str, tuple[int, ...]],
-    preprocessing: Preprocessing,
-    recipe: Recipe | None,
-    data: str | None,
-    as_json: bool,
-) -> None:
-    """Compile MODEL (.tflite or .onnx) to C. A float model is quantized to int8, for which it needs --calibration."""
-    with ERR.status(Text(f"compiling {model.name}")):
-        made = api.build(
-            model,
-            target,
-            name=name,
-            optimize=optimize,
-            ram=ram,
-            flash=flash,
-            calibration=calibration,
-            mixed=mixed,
-            float_io=float_io,
-            preprocessing=preprocessing,
-            shapes=shapes,
-            recipe=recipe,
-            data=data,
-            heard=(lambda bought: None) if as_json else tell,
-            without=without,
-            packages=packages,
-        )
+def build(model: Path, out: Path | None, recipe: Recipe | None, as_json: bool, **asked: Any) -> None:
+    """Compile MODEL (.tflite or .onnx) to C. A float model is quantized to int8, for which it needs --calibration.
+
+    Where the plain model does not fit the budget, samples (--calibration) let a search find what does.
+    """
+    heard = (lambda bought: None) if as_json else tell
+    with searching(f"compiling {model.name}", asked.pop("options"), asked["target"], as_json) as search:
+        made = api.build(model, recipe=recipe, heard=heard, search=search, **asked)
         folder = made.write(out if out is not None else Path(made.name))
     if as_json:
         click.echo(json.dumps(made.report, indent=1))
         return
-    _print_layers(made.report)
+    if made.found is not None and made.plain is not None:
+        print_search(made.found, made.plain.report, made.report)
+    else:
+        _print_layers(made.report)
     _print_memory(made.report)
     print_quantization(made.report["quantization"])
+    if made.found is None and recipe is None and (asked["ram"] or asked["flash"] or search.latency):
+        OUT.print("fits as it is: nothing was lost")
     OUT.print(f"wrote {folder}/{made.name}.h, {made.name}.c; check them with: tinygen verify {folder}")
 
 

@@ -56,27 +56,36 @@ def command_line(
     recipe: Recipe | None = None,
     without: Collection[str] = (),
     mixed: Wide = "none",
+    data: Source | None = None,
+    searched: Collection[str] = (),
 ) -> str:
-    """The command that makes the same files again, without folders; samples out of Python are called SAMPLES."""
+    """The command that makes the same files again, without folders; samples out of Python are called SAMPLES.
+
+    `searched` are the words that say how to search.
+    """
     words = ["tinygen", "build", file, "--target", target]
     options = {
         "--name": name,
         "--ram": ram,
         "--flash": flash,
         "--optimize": optimize if optimize != "balanced" else None,
-        "--calibration": Path(calibration).name if isinstance(calibration, str | Path) else "SAMPLES",
+        "--calibration": _samples(calibration),
+        "--data": _samples(data),
     }
-    if calibration is None:
-        del options["--calibration"]
-    else:
+    if calibration is not None:
         options |= (preprocessing or Preprocessing()).options()
     for option, value in options.items():
         words += [] if value is None else [option, str(value)]
     words += ["--float-io"] if float_io else []
     words += [] if mixed == "none" else ["--mixed", mixed if isinstance(mixed, str) else ",".join(mixed)]
     words += spelled(recipe)
+    words += searched
     words += [word for name in without for word in ("--without", name)]
     return shlex.join(words)
+
+
+def _samples(source: Source | None) -> str | None:
+    return None if source is None else Path(source).name if isinstance(source, str | Path) else "SAMPLES"
 
 
 def shape_words(shapes: Shapes | None) -> str:

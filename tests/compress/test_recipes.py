@@ -185,7 +185,7 @@ def test_a_compressed_model_is_saved_and_built(model: Path, tmp_path: Path) -> N
 def test_what_is_missing_is_said(model: Path) -> None:
     with pytest.raises(UsageError, match=r"coarse: compression looks at what the layers of dense.tflite compute: pass"):
         tinygen.build(model, recipe={"coarse": 2})
-    with pytest.raises(UsageError, match="--data judges what compression loses: pass a technique"):
+    with pytest.raises(UsageError, match="--data judges what is lost: pass a technique"):
         tinygen.build(model, data={"x": samples()})
     with pytest.raises(UsageError, match="the recipe has no technique"):
         tinygen.compress_model(model, {}, {"x": samples()})

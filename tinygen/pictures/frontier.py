@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tinygen.pictures import svg
 
@@ -27,12 +28,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Points; `unit` says what quality is; `limit` is the flash budget in bytes."""
+    """Points; `unit` says what quality is; `limit` is the flash budget in bytes; a line joins those in `joined`."""
 
     title: str
     points: Sequence[Point]
     unit: str
     limit: float | None = None
+    joined: Sequence[Point] = ()
 
     @property
     def height(self) -> int:
@@ -61,6 +63,8 @@ class Scatter:
         if self.limit:
             x, _ = at(self.limit, worst)
             yield svg.line(x, ABOVE, x, ABOVE + FIELD, "mark")
+        for one, other in pairwise(self.joined):
+            yield svg.line(*at(one.flash, one.quality), *at(other.flash, other.quality))
         for point in self.points:
             x, y = at(point.flash, point.quality)
             yield svg.dot(x, y, point.kind, point.tip)
