@@ -58,7 +58,9 @@ def _parameter(parameter: inspect.Parameter) -> str:
     """A parameter without its type, which the docstring explains, as it does a default that has no short form."""
     if parameter.default is parameter.empty:
         return parameter.name
-    plain = isinstance(parameter.default, str | int | float | tuple | None)
+    if isinstance(parameter.default, str):
+        return f'{parameter.name}="{parameter.default}"'
+    plain = isinstance(parameter.default, int | float | tuple | None)
     return f"{parameter.name}={parameter.default!r}" if plain else f"{parameter.name}=…"
 
 
