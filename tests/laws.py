@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,11 @@ from tflite_micro.python.tflite_micro import runtime
 from tinygen.emit.render import emit
 from tinygen.frontends import tflite
 from tinygen.ir.graph import Graph
+from tinygen.ir.program import Program
 from tinygen.ir.types import Array, DType
 from tinygen.lower import Optimize, lower
 from tinygen.ops import call_of, op_of
-from tinygen.plan.arena import plan
+from tinygen.plan.arena import Plan, plan
 from tinygen.reference import run
 from tinygen.target import load_target
 from tinygen.toolchain import CFLAGS
@@ -71,10 +73,15 @@ def tflm(data: bytes, sets: Sequence[Inputs]) -> list[list[Array]]:
     return answers
 
 
-def sources(graph: Graph, optimize: Optimize = "balanced", features: frozenset[str] = frozenset()) -> dict[str, str]:
+def sources(
+    graph: Graph,
+    optimize: Optimize = "balanced",
+    features: frozenset[str] = frozenset(),
+    planned: Callable[[Program], Plan] = plan,
+) -> dict[str, str]:
     """The generated C of a graph for the host, also with kernels for cores that have `features`, in portable form."""
     program = lower(graph, replace(load_target("host"), features=features), optimize)
-    return emit(program, plan(program), ["test"])
+    return emit(program, planned(program), ["test"])
 
 
 def run_c(
@@ -82,15 +89,18 @@ def run_c(
     sets: Sequence[Sequence[Inputs]],
     cc: str = "gcc",
     features: frozenset[str] = frozenset(),
+    planned: Callable[[Program], Plan] | None = None,
 ) -> list[list[list[Array]]]:
     """Outputs of the generated C for each graph and each of its input sets: one compilation, one process.
 
-    The driver is this function's own: it shares nothing with the harness that `tinygen verify` uses.
+    The driver is this function's own: it shares nothing with the harness that `tinygen verify` uses. Without `planned`,
+    outputs lie over inputs in every other graph, and no buffers over each other in the rest.
     """
     texts = []
     for index, graph in enumerate(graphs):
         optimize: Optimize = ("balanced", "size", "speed")[index % 3]  # type: ignore[assignment]
-        texts.append(sources(replace(graph, name=f"m{index}"), optimize, features))
+        own = partial(plan, overlap=index % 2 == 0)
+        texts.append(sources(replace(graph, name=f"m{index}"), optimize, features, planned or own))
     return run_texts(graphs, texts, sets, cc)
 
 

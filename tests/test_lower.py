@@ -21,7 +21,7 @@ from tinygen.kernels import Kernel, Launch, kernels_for
 from tinygen.layout import laid_out
 from tinygen.lower import Optimize, lower
 from tinygen.ops import Call
-from tinygen.plan.arena import lifetimes, plan
+from tinygen.plan.arena import demand, plan
 from tinygen.plan.order import in_best_order
 from tinygen.reference import run
 from tinygen.selection import select
@@ -172,7 +172,7 @@ def test_a_constant_output_is_copied_once_and_last() -> None:
 
 def test_inputs_and_outputs_keep_their_bytes_to_the_end() -> None:
     program = lowered(load(given_back()))
-    buffers, _ = lifetimes(program)
+    buffers = demand(program).buffers
     spans = {b.name: (b.first, b.last) for b in buffers}
     assert spans["t0"] == (-1, 2) and spans["t2"] == (0, 2)
 
@@ -287,7 +287,7 @@ def greedy_elu(monkeypatch: pytest.MonkeyPatch) -> Graph:
 
 def test_scratch_lives_in_the_arena_during_its_step_only(greedy_elu: Graph) -> None:
     program = lowered(greedy_elu)
-    buffers, _ = lifetimes(program)
+    buffers = demand(program).buffers
     names = [step.scratch[0].name for step in program.steps]
     assert [(b.bytes, b.first, b.last) for b in buffers if b.name in names] == [(100, 0, 0), (100, 1, 1)]
     assert not set(names) & set(greedy_elu.types), "no tensor has the name of scratch memory"

@@ -11,39 +11,48 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygen.plan.memory import Buffer, Overlap, Packing, check, pack
+from tinygen.plan.memory import Buffer, Overlap, Packing, Tie, check, pack
 from tinygen.plan.schedule import Task, order, peak
 
 
 @st.composite
 def programs(
     draw: st.DrawFn, count: int, steps: int, largest: int, aligns: Sequence[int]
-) -> tuple[list[Buffer], list[Overlap]]:
-    """Buffers with random lifetimes, and overlaps between any of them, legal or not."""
+) -> tuple[list[Buffer], list[Overlap], list[Tie]]:
+    """Buffers with random lifetimes, overlaps between any of them, legal or not, and ties of some."""
     buffers = []
     for i in range(draw(st.integers(0, count))):
         first, last = sorted((draw(st.integers(-1, steps)), draw(st.integers(-1, steps))))
         buffers.append(Buffer(f"b{i}", draw(st.integers(0, largest)), first, last, draw(st.sampled_from(aligns))))
-    pairs = [Overlap(a.name, b.name) for a in buffers for b in buffers if a.first == b.last and a is not b]
-    return buffers, draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
+    below = st.none() | st.integers(-largest, 0)
+    pairs = [(a.name, b.name) for a in buffers for b in buffers if a.first == b.last and a is not b]
+    chosen = draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
+    overlaps = [Overlap(*pair, draw(below), draw(st.sampled_from((1, 1, 3)))) for pair in chosen]
+    joined = [(a, b) for a in buffers for b in buffers if a is not b and a.bytes <= b.bytes]
+    parts = draw(st.lists(st.sampled_from(joined), max_size=2, unique_by=lambda p: p[0].name)) if joined else []
+    ties = [Tie(a.name, b.name, draw(st.integers(0, b.bytes - a.bytes))) for a, b in parts]
+    return buffers, overlaps, ties
+
+
+def may_share(a: Buffer, at: int, b: Buffer, bt: int, overlaps: Collection[Overlap]) -> bool:
+    """Whether a at offset `at` and b at `bt` do each other no harm, but for ties."""
+    if a.last < b.first or b.last < a.first or at + a.bytes <= bt or bt + b.bytes <= at:
+        return True
+    for output, source, distance in ((a, b, at - bt), (b, a, bt - at)):
+        for o in overlaps:
+            if (o.output, o.input) == (output.name, source.name) and source.first < output.first == source.last:
+                return o.below is None or (distance <= o.below and distance % o.step == 0)
+    return False
 
 
 def fits(buffers: Sequence[Buffer], overlaps: Collection[Overlap], size: int) -> bool:
     """Whether `size` bytes are enough, by trying every offset of every buffer."""
 
-    def compatible(a: Buffer, at: int, b: Buffer, bt: int) -> bool:
-        onto = (Overlap(a.name, b.name), a, b), (Overlap(b.name, a.name), b, a)
-        in_place = any(
-            o in overlaps and out.bytes <= src.bytes and src.first < out.first == src.last for o, out, src in onto
-        )
-        apart = a.last < b.first or b.last < a.first or at + a.bytes <= bt or bt + b.bytes <= at
-        return apart or (in_place and at == bt)
-
     def place(rest: Sequence[Buffer], placed: tuple[tuple[Buffer, int], ...]) -> bool:
         if not rest:
             return True
         offsets = range(0, size - rest[0].bytes + 1, rest[0].align)
-        able = (at for at in offsets if all(compatible(rest[0], at, b, bt) for b, bt in placed))
+        able = (at for at in offsets if all(may_share(rest[0], at, b, bt, overlaps) for b, bt in placed))
         return any(place(rest[1:], (*placed, (rest[0], at))) for at in able)
 
     return place([b for b in buffers if b.bytes], ())
@@ -51,25 +60,25 @@ def fits(buffers: Sequence[Buffer], overlaps: Collection[Overlap], size: int) ->
 
 @settings(deadline=None, max_examples=100)
 @given(programs(count=8, steps=7, largest=200, aligns=(1, 4, 8, 32)))
-def test_packing_is_valid_and_between_its_bounds(program: tuple[list[Buffer], list[Overlap]]) -> None:
-    buffers, overlaps = program
-    packing = pack(buffers, overlaps)
-    check(packing, buffers, overlaps)
-    assert packing.lower_bound <= packing.bytes <= packing.greedy
-    assert packing.lower_bound <= packing.unmerged_bound
+def test_packing_is_valid_and_between_its_bounds(program: tuple[list[Buffer], list[Overlap], list[Tie]]) -> None:
+    buffers, overlaps, ties = program
+    packing = pack(buffers, overlaps, ties)
+    check(packing, buffers, overlaps, ties)
     apart = pack(buffers)
-    assert packing.bytes <= apart.bytes
-    assert apart.unmerged_bound == apart.lower_bound == packing.unmerged_bound
-    assert pack(buffers, overlaps) == packing
+    assert packing.lower_bound <= packing.bytes <= apart.bytes <= apart.greedy == packing.greedy
+    assert packing.lower_bound <= apart.lower_bound <= apart.bytes
+    assert pack(buffers, overlaps, ties) == packing
 
 
 @settings(deadline=None, max_examples=300)
 @given(programs(count=5, steps=4, largest=6, aligns=(1, 2)))
-def test_small_packings_are_optimal(program: tuple[list[Buffer], list[Overlap]]) -> None:
-    buffers, overlaps = program
-    size = pack(buffers, overlaps).bytes
-    assert fits(buffers, overlaps, size)
-    assert size == 0 or not fits(buffers, overlaps, size - 1)
+def test_small_packings_are_optimal(program: tuple[list[Buffer], list[Overlap], list[Tie]]) -> None:
+    """Of overlaps at any distance up to one, that is: others are tried at a few distances only."""
+    buffers, overlaps, _ = program
+    limited = [replace(o, below=-2 if o.below is None else o.below, step=1) for o in overlaps]
+    size = pack(buffers, limited).bytes
+    assert fits(buffers, limited, size)
+    assert size == 0 or not fits(buffers, limited, size - 1)
 
 
 def chain(sizes: Sequence[int]) -> list[Buffer]:
@@ -103,36 +112,76 @@ def test_residual_block_adds_in_place() -> None:
     ]
     overlaps = [Overlap("sum", "stem"), Overlap("sum", "conv2")]
     packing = pack(buffers, overlaps)
-    assert packing.unmerged_bound == 3 * 16384 + 20480
+    assert pack(buffers).lower_bound == 3 * 16384 + 20480
     assert packing.bytes == packing.lower_bound == 2 * 16384 + 20480
-    assert len(packing.merged) == 1
-    assert packing.offsets["sum"] == packing.offsets[packing.merged[0].input]
+    assert len(packing.overlaps) == 1
+    assert packing.offsets["sum"] == packing.offsets[packing.overlaps[0].input]
 
 
-def test_chain_of_in_place_steps_is_one_block() -> None:
+def test_chain_of_steps_in_place() -> None:
     buffers = chain((1000, 1000, 1000, 600, 600))
     overlaps = [Overlap(f"t{i + 1}", f"t{i}") for i in range(4)]
     packing = pack(buffers, overlaps)
     assert packing.bytes == 1000
-    assert set(packing.merged) == set(overlaps)
+    assert set(packing.overlaps) == set(overlaps)
     assert set(packing.offsets.values()) == {0}
 
 
-def test_block_shrinks_with_its_members() -> None:
-    """What is live only beside the small tail of a block may lie where its head was."""
+def test_what_meets_only_the_output_may_lie_where_the_input_was() -> None:
     buffers = [Buffer("head", 800, -1, 0), Buffer("tail", 80, 0, 2), Buffer("late", 720, 1, 2)]
     assert pack(buffers, [Overlap("tail", "head")]).bytes == 800
 
 
-def test_overlap_is_used_only_where_lifetimes_and_sizes_allow() -> None:
+def test_overlap_is_used_only_where_lifetimes_allow() -> None:
     for buffers in (
         [Buffer("in", 8, -1, 1), Buffer("out", 8, 0, 1)],  # the input is read again later
-        [Buffer("in", 8, -1, 0), Buffer("out", 16, 0, 1)],  # the output is larger
         [Buffer("in", 8, 0, 0), Buffer("out", 8, 0, 0)],  # both are defined by the same step
     ):
         packing = pack(buffers, [Overlap("out", "in")])
-        assert packing.merged == ()
+        assert packing.overlaps == ()
         assert packing.bytes == sum(b.bytes for b in buffers)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "below", "expected"),
+    [
+        ((800, 800), 0, 800),
+        ((800, 800), -100, 904),  # rounded to the alignment
+        ((800, 1600), -800, 1600),  # a larger output begins before the input and ends with it
+        ((800, 1600), -900, 1704),
+        ((1600, 800), -100, 1704),
+        ((800, 80), None, 800),
+        ((80, 800), None, 800),
+        ((800, 800), -800, 1600),
+    ],
+)
+def test_outputs_begin_as_far_before_inputs_as_they_must(
+    sizes: tuple[int, int], below: int | None, expected: int
+) -> None:
+    buffers = [Buffer("in", sizes[0], -1, 0), Buffer("out", sizes[1], 0, 1)]
+    packing = pack(buffers, [Overlap("out", "in", below)])
+    assert packing.bytes == packing.lower_bound == expected
+
+
+def test_steps_of_more_than_the_alignment() -> None:
+    """An output may begin 24 bytes, 48 bytes … before its input, where both meet a third buffer."""
+    buffers = [Buffer("in", 96, -1, 0), Buffer("out", 96, 0, 1), Buffer("scratch", 40, 0, 0)]
+    for below, expected in ((0, 136), (-8, 160), (-24, 160), (-30, 184)):
+        packing = pack(buffers, [Overlap("out", "in", below, 24)])
+        assert packing.bytes == expected
+        assert (packing.offsets["out"] - packing.offsets["in"]) % 24 == 0
+
+
+def test_parts_of_a_whole() -> None:
+    """Two inputs of a concatenation lie in its output from the start; a part that would not be aligned does not."""
+    buffers = [Buffer("a", 40, -1, 2), Buffer("b", 24, 1, 2), Buffer("both", 64, 2, 3)]
+    ties = [Tie("a", "both", 0), Tie("b", "both", 40)]
+    packing = pack(buffers, (), ties)
+    assert packing.bytes == packing.lower_bound == 64
+    assert packing.ties == tuple(ties)
+    assert packing.offsets["b"] == packing.offsets["both"] + 40
+    assert pack(buffers, (), [Tie("b", "both", 36)]).ties == ()
+    assert pack(buffers, (), [Tie("a", "both", 0), Tie("a", "both", 8)]).ties == (Tie("a", "both", 0),)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +220,7 @@ def test_search_beats_greedy() -> None:
 
 
 def test_nothing_empty_and_one() -> None:
-    assert pack([]) == Packing({}, 0, 0, 0, 0, ())
+    assert pack([]) == Packing({}, 0, 0, 0, (), ())
     assert pack([Buffer("none", 0, 0, 9), Buffer("one", 5, 0, 1)]).offsets == {"none": 0, "one": 0}
     assert pack([Buffer("one", 5, 0, 1)]).bytes == 5
 
@@ -200,24 +249,25 @@ def test_bad_buffers_are_refused() -> None:
 
 def test_check_finds_every_kind_of_fault() -> None:
     buffers = [Buffer("a", 16, -1, 0), Buffer("b", 16, 0, 1), Buffer("c", 8, 0, 0)]
-    overlaps = [Overlap("b", "a")]
-    merged = Packing({"a": 0, "b": 0, "c": 16}, 24, 24, 40, 48, (overlaps[0],))
-    check(merged, buffers, overlaps)
+    overlaps, ties = [Overlap("b", "a")], [Tie("c", "b", 8)]
+    good = Packing({"a": 0, "b": 0, "c": 16}, 24, 24, 48, (), ())
+    check(good, buffers, overlaps)
     faults = {
-        "together": replace(merged, offsets={"a": 0, "b": 0, "c": 8}),
-        "'a' and 'b'": replace(merged, merged=()),
-        "must not lie": replace(merged, offsets={"a": 0, "b": 24, "c": 16}, bytes=40),
-        "outside": replace(merged, bytes=23),
-        "misaligned": replace(merged, offsets={"a": 0, "b": 0, "c": 20}, bytes=32),
-        "twice": replace(merged, merged=(overlaps[0], Overlap("c", "a"))),
+        "'b' and 'c'": replace(good, offsets={"a": 16, "b": 0, "c": 8}, bytes=32),
+        "'a' and 'b'": replace(good, offsets={"a": 0, "b": 8, "c": 24}, bytes=32),
+        "outside": replace(good, bytes=23),
+        "misaligned": replace(good, offsets={"a": 0, "b": 0, "c": 20}, bytes=32),
     }
     for message, packing in faults.items():
         with pytest.raises(ValueError, match=message):
             check(packing, buffers, overlaps)
-    with pytest.raises(ValueError, match="must not lie"):
-        check(merged, buffers, [])
-    with pytest.raises(ValueError, match="must not lie"):
-        check(merged, [replace(buffers[0], last=1), *buffers[1:]], overlaps)
+    check(faults["'b' and 'c'"], buffers, overlaps, ties)
+    for rules in ([], [Overlap("b", "a", -8)]):
+        with pytest.raises(ValueError, match="'a' and 'b'"):
+            check(good, buffers, rules)
+    check(good, buffers, [Overlap("b", "a", None)])
+    with pytest.raises(ValueError, match="'a' and 'b'"):
+        check(good, [replace(buffers[0], last=1), *buffers[1:]], overlaps)
 
 
 @st.composite

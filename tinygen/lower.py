@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tinygen.ir.graph import ABSENT, Graph, Node
-from tinygen.ir.program import Action, Buffer, Constant, Invocation, Loop, Operand, Program, Step
+from tinygen.ir.program import Action, Buffer, Constant, Invocation, Join, Loop, Operand, Overlay, Program, Step
 from tinygen.ir.program import Shift as Move
 from tinygen.ir.types import Array
 from tinygen.kernels import Kernel, Launch, kernels_for
 from tinygen.kernels.base import PLAIN
 from tinygen.ops import call_of, check_node, op_of
-from tinygen.ops.base import Call
 from tinygen.selection import Choice, Optimize, select
 from tinygen.stripes.parts import Layer
 from tinygen.stripes.schedule import Fire, Place, Row, Shift
@@ -123,7 +123,8 @@ class _Lowering:
             reads=tuple(dict.fromkeys(o.name for c in calls for o in c.reads if not o.constant)),
             writes=tuple(dict.fromkeys(self.tensors[n] for n in node.outputs)),
             scratch=tuple(scratch),
-            overlays=self._overlays(node, call, kernel),
+            overlays=self._overlays(node, choice),
+            joins=self._joins(node, choice),
             macs=macs,
             constant_bytes=sum(c.bytes for key, c in self.constants.items() if key not in before),
         )
@@ -133,9 +134,36 @@ class _Lowering:
             return True
         return self.optimize == "balanced" and work > WORTH_A_COPY * self.total_work
 
-    def _overlays(self, node: Node, call: Call[Any], kernel: Kernel) -> tuple[str, ...]:
-        names = [node.inputs[i] for i in kernel.in_place(call)]
-        return tuple(dict.fromkeys(self.tensors[n] for n in names if n in self.tensors))
+    def _overlays(self, node: Node, choice: Choice) -> tuple[Overlay, ...]:
+        """The inputs over which the kernel may write, of those that lie in the arena and are read but once."""
+        if len(choice.launches) != 1:
+            return ()
+        (launch,) = choice.launches
+        rooms = choice.kernel.overlap(choice.call, launch)
+        reads = Counter(self.tensors[name] for name in node.inputs if name in self.tensors)
+        found = {
+            self.tensors[name]: rooms[i] for i, name in enumerate(node.inputs) if i in rooms and name in self.tensors
+        }
+        return tuple(Overlay(b, room.below, room.step) for b, room in found.items() if reads[b] == 1)
+
+    def _joins(self, node: Node, choice: Choice) -> tuple[Join, ...]:
+        """Copies of all of an input to a piece of the output, or the other way round."""
+        joins: list[Join] = []
+        for launch in choice.launches:
+            if choice.kernel.function == "copy_rows" and launch.params["rows"] == 1:
+                source, target = node.inputs[launch.reads[0]], node.outputs[launch.writes[0]]
+                joins += self._join(source, target, launch.params)
+        return tuple(joins)
+
+    def _join(self, source: str, target: str, params: Mapping[str, Any]) -> list[Join]:
+        run, (of_source, of_target) = params["run"], (params["in_offset"], params["out_offset"])
+        if source not in self.tensors:
+            return []
+        if run == self.graph.types[source].bytes:
+            return [Join(self.tensors[source], self.tensors[target], of_target)]
+        if run == self.graph.types[target].bytes:
+            return [Join(self.tensors[target], self.tensors[source], of_source)]
+        return []
 
     def _invoke(self, node: Node, kernel: Kernel, launch: Launch, own_copy: bool, scratch: list[Buffer]) -> Invocation:
         if launch.scratch:
@@ -194,7 +222,7 @@ class _Together:
         layers = tuple(self._layer(number) for number in range(len(chain.layers)))
         source, target = lowering.tensors[chain.source], lowering.tensors[chain.target]
         cursors = tuple(lowering.place(name) for name in schedule.cursors)
-        last = chain.layers[-1].node
+        last, distance = chain.layers[-1].node, segment.flow.distance
         return Step(
             name=last.name,
             op="ROWS",
@@ -206,7 +234,8 @@ class _Together:
             reads=(source,),
             writes=(target,),
             scratch=(Buffer(self.memory, segment.bytes),) if segment.bytes else (),
-            overlays=(source,) if segment.flow.distance is not None and segment.flow.distance <= 0 else (),
+            overlays=(Overlay(source, min(-distance, 0)),) if distance is not None else (),
+            joins=(),
             macs=sum(layer.macs for layer in layers),
             constant_bytes=sum(layer.constant_bytes for layer in layers),
             loop=Loop(actions, schedule.order, cursors, layers),
@@ -273,6 +302,7 @@ class _Together:
             writes=(),
             scratch=(),
             overlays=(),
+            joins=(),
             macs=op_of(layer.node).macs(layer.call),
             constant_bytes=self.fresh[number],
         )

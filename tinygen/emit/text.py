@@ -110,14 +110,16 @@ def field_texts(p: str, params: Mapping[str, int | float | str]) -> tuple[FieldT
 def call_texts(p: str, program: Program, plan: Plan) -> list[list[CallText]]:
     """The calls of each step, numbered; calls with equal parameters share a number.
 
-    A function that is called with one set of parameters only is its own copy in any case.
+    A function that is called with one set of parameters only is its own copy in any case. Copies of bytes to where they
+    are already are left out.
     """
     numbers: dict[tuple[object, ...], int] = {}
-    uses = Counter(key[0] for key in {_key(c) for step in program.steps for c in step.invocations})
+    left = [[c for c in step.invocations if step.loop or not _stays(c, plan)] for step in program.steps]
+    uses = Counter(key[0] for key in {_key(c) for calls in left for c in calls})
     result = []
-    for step in program.steps:
+    for invocations in left:
         calls = []
-        for call in step.invocations:
+        for call in invocations:
             own_copy = call.own_copy or uses[call.function] == 1
             index = numbers.setdefault((*_key(call), own_copy), len(numbers))
             calls.append(_call_text(p, call, plan, index, own_copy))
@@ -132,6 +134,15 @@ def _key(call: Invocation) -> tuple[object, ...]:
 def defined(calls: Sequence[CallText]) -> list[CallText]:
     """One of `calls` for each number."""
     return list({call.index: call for call in reversed(calls)}.values())[::-1]
+
+
+def _stays(call: Invocation, plan: Plan) -> bool:
+    """Whether `call` copies contiguous bytes to their own place."""
+    if call.function != "copy_rows" or call.params["rows"] != 1 or call.reads[0].constant:
+        return False
+    ends = (call.reads[0], call.params["in_offset"]), (call.writes[0], call.params["out_offset"])
+    source, target = (plan.offsets[o.name] + int(offset) for o, offset in ends)
+    return source == target
 
 
 def _call_text(p: str, call: Invocation, plan: Plan, index: int, own_copy: bool) -> CallText:

@@ -17,6 +17,28 @@ class Buffer:
 
 
 @dataclass(frozen=True)
+class Overlay:
+    """The (only) output buffer of a step may lie over its input `buffer`, if nothing needs that afterwards.
+
+    It may begin `below` bytes after `buffer` does (0 or fewer: before it), or earlier, at a multiple of `step` bytes
+    from its beginning. `below` None: anywhere.
+    """
+
+    buffer: str
+    below: int | None
+    step: int = 1
+
+
+@dataclass(frozen=True)
+class Join:
+    """The buffers `part` and `whole` hold the same bytes after a step, if they are one: `part` from `offset` on."""
+
+    part: str
+    whole: str
+    offset: int
+
+
+@dataclass(frozen=True)
 class Constant:
     """A ``static const`` array in flash: flat values of a fixed-width type."""
 
@@ -100,8 +122,8 @@ class Loop:
 class Step:
     """One node as it runs: its kernel, the form in which that stores weights, its calls, and the buffers it touches.
 
-    `overlays` lists input buffers whose place the (only) output buffer may take. With a `loop` the step is several
-    layers that run together, and `invocations` are the loop's calls.
+    `overlays` lists input buffers over which the (only) output buffer may lie; `joins` what makes copies unnecessary. With
+    a `loop` the step is several layers that run together, and `invocations` are the loop's calls.
     """
 
     name: str
@@ -114,7 +136,8 @@ class Step:
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     scratch: tuple[Buffer, ...]
-    overlays: tuple[str, ...]
+    overlays: tuple[Overlay, ...]
+    joins: tuple[Join, ...]
     macs: int
     constant_bytes: int
     loop: Loop | None = None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinygen.kernels.base import Kernel, Launch
-from tinygen.kernels.broadcast import aligned_params, broadcast_params, fits, same_shape_in_place
+from tinygen.kernels.broadcast import aligned_params, broadcast_params, fits
+from tinygen.kernels.overlap import broadcast
 from tinygen.ops.add import alignment
 from tinygen.ops.base import Call
 from tinygen.ops.binary import ActivationAttrs
@@ -33,7 +34,7 @@ KERNELS = tuple(
         launch=launch,
         accepts=fits,
         uses=("common/requantize", "common/rescale"),
-        in_place=same_shape_in_place,
+        overlap=broadcast,
         wide=wide,
         speed=45.0,
     )

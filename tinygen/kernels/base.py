@@ -55,9 +55,26 @@ def always(call: Call[Any]) -> bool:
     return True
 
 
-def not_in_place(call: Call[Any]) -> tuple[int, ...]:
-    """The default of `Kernel.in_place`."""
-    return ()
+@dataclass(frozen=True)
+class Room:
+    """Where an output may lie over an input, so that no byte is overwritten before its last read.
+
+    The output may begin `below` bytes after the input does (0 or fewer: before it), or any number of bytes earlier that
+    is a multiple of `step`, with `below` rounded down to one. `below` None: anywhere, because the input is not read any
+    more when the first byte is written.
+    """
+
+    below: int | None
+    step: int = 1
+
+
+#: By index of the node's inputs, those over which output 0 may lie.
+Rooms = Mapping[int, Room]
+
+
+def apart(call: Call[Any], launch: Launch) -> Rooms:
+    """The default of `Kernel.overlap`: nothing is known of the order in which the kernel reads and writes."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -71,8 +88,8 @@ class Kernel:
     - `uses`: further templates it needs, in order (``common/requantize`` …).
     - `requires`: core features (``dsp``, ``mve``, ``fpu``) without which it does not run.
     - `wide`: whether it computes int16 activations, or others; None: whatever the element type is.
-    - `in_place(call)`: inputs whose memory output 0 may share, because every output element is written only after
-      the last read of the input bytes it overlays (same element size and order).
+    - `overlap(call, launch)`: the inputs over which output 0 may lie, and how far, as the order in which the
+      C function reads and writes has it (see `tinygen.kernels.overlap`).
     - `speed`: instructions per MAC or per output element, roughly, on the cores it is for: lower is chosen first. A
       function of the call where it depends on the weights' values.
     - `form`: how it stores the weights in flash (`FORMS`). A form is lossless: `accepts` looks at the weights' values,
@@ -92,7 +109,7 @@ class Kernel:
     uses: tuple[str, ...] = ()
     requires: frozenset[str] = frozenset()
     wide: bool | None = False
-    in_place: Callable[[Call[Any]], tuple[int, ...]] = not_in_place
+    overlap: Callable[[Call[Any], Launch], Rooms] = apart
     speed: float | Callable[[Call[Any]], float] = 10.0
     form: str = PLAIN
     code: int = 0

@@ -64,8 +64,3 @@ def aligned_params(call: Call[Any], rule: Alignment) -> dict[str, int]:
         "a_zero": call.input(0).q.zero_point, "a_multiplier": a_multiplier, "a_right": -a_shift,
         "b_zero": call.input(1).q.zero_point, "b_multiplier": b_multiplier, "b_right": -b_shift,
     }  # fmt: skip
-
-
-def same_shape_in_place(call: Call[Any]) -> tuple[int, ...]:
-    """`Kernel.in_place`: an input of the output's own shape is read element by element, before it is overwritten."""
-    return tuple(i for i in (0, 1) if call.input(i).shape == call.output.shape)

@@ -9,6 +9,7 @@ from tinygen.ir.graph import Attrs
 from tinygen.ir.types import DType
 from tinygen.kernels.base import Kernel, Launch
 from tinygen.kernels.elements import ELEMENT
+from tinygen.kernels.overlap import elementwise
 from tinygen.ops.base import Call
 
 
@@ -34,17 +35,12 @@ def launch(call: Call[Attrs]) -> Sequence[Launch]:
     return (Launch((0,), (0,), params),)
 
 
-def to_bytes(call: Call[Any]) -> tuple[int, ...]:
-    """Element i of the output lies on an element of the input with a number up to i, which is read by then."""
-    return (0,) if call.output.dtype.bytes == 1 else ()
-
-
 _ELEMENTS = ("common/elements",)
 
 KERNELS = (
-    Kernel(("CAST",), "cast/integer", "cast", launch, between_integers, _ELEMENTS, wide=None, in_place=to_bytes),
+    Kernel(("CAST",), "cast/integer", "cast", launch, between_integers, _ELEMENTS, wide=None, overlap=elementwise),
     Kernel(
-        ("CAST",), "cast/from_float", "cast_from_float", launch, from_float, _ELEMENTS, wide=None, in_place=to_bytes
+        ("CAST",), "cast/from_float", "cast_from_float", launch, from_float, _ELEMENTS, wide=None, overlap=elementwise
     ),
-    Kernel(("CAST",), "cast/to_float", "cast_to_float", launch, to_float, _ELEMENTS, wide=None),
+    Kernel(("CAST",), "cast/to_float", "cast_to_float", launch, to_float, _ELEMENTS, wide=None, overlap=elementwise),
 )

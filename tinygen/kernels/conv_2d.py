@@ -9,6 +9,7 @@ from tinygen.ir.types import Array
 from tinygen.kernels.base import Kernel, Launch, int8
 from tinygen.kernels.channels import folded_bias, output_params, wide_params
 from tinygen.kernels.fully_connected import USES, WIDE_USES, matrix_launch, wide_matrix_launch
+from tinygen.kernels.overlap import filter_by_filter, unit_by_unit
 from tinygen.ops.base import Call
 from tinygen.ops.convolution import ConvAttrs, input_of
 
@@ -92,6 +93,7 @@ KERNELS = (
         launch=pointwise_launch,
         accepts=is_matrix_product,
         uses=USES,
+        overlap=unit_by_unit,
         speed=4.0,
     ),
     Kernel(
@@ -100,6 +102,7 @@ KERNELS = (
         function="conv_2d",
         launch=launch,
         uses=USES,
+        overlap=filter_by_filter,
         speed=5.0,
     ),
     Kernel(
@@ -108,6 +111,7 @@ KERNELS = (
         function="conv_2d",
         launch=depthwise_launch,
         uses=USES,
+        overlap=filter_by_filter,
         speed=20.0,
     ),
     Kernel(
@@ -118,6 +122,7 @@ KERNELS = (
         accepts=is_matrix_product,
         uses=WIDE_USES,
         wide=True,
+        overlap=unit_by_unit,
         speed=5.0,
     ),
     Kernel(
@@ -127,6 +132,7 @@ KERNELS = (
         launch=wide_launch,
         uses=WIDE_USES,
         wide=True,
+        overlap=filter_by_filter,
         speed=8.0,
     ),
 )

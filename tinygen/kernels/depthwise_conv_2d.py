@@ -11,6 +11,7 @@ from tinygen.kernels.base import Kernel, Launch, int8
 from tinygen.kernels.channels import output_params, plain_bias, wide_params
 from tinygen.kernels.conv_2d import spatial_params
 from tinygen.kernels.fully_connected import WIDE_USES
+from tinygen.kernels.overlap import four_by_four
 from tinygen.ops.base import Call
 from tinygen.ops.convolution import ConvAttrs
 
@@ -51,6 +52,7 @@ KERNELS = (
         launch=launch,
         accepts=accepts,
         uses=("common/requantize",),
+        overlap=four_by_four,
         speed=6.0,
     ),
     Kernel(
@@ -61,6 +63,7 @@ KERNELS = (
         accepts=few_taps,
         uses=WIDE_USES,
         wide=True,
+        overlap=four_by_four,
         speed=7.0,
     ),
 )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tinygen.ir.graph import Attrs
 from tinygen.kernels.base import Kernel, Launch
 from tinygen.kernels.elements import ELEMENT
+from tinygen.kernels.overlap import elementwise
 from tinygen.ops.base import Call
 
 
@@ -27,6 +28,7 @@ KERNELS = (
         template="dequantize/portable",
         function="dequantize",
         launch=launch,
+        overlap=elementwise,
         uses=("common/elements",),
     ),
 )

@@ -17,6 +17,7 @@ from tinygen.ir.types import Array
 from tinygen.kernels.base import Kernel, Launch, int8, int32
 from tinygen.kernels.channels import folded_bias, requantization
 from tinygen.kernels.conv_2d import is_matrix_product
+from tinygen.kernels.overlap import blocks_of_channels, in_bands, rows_widened
 from tinygen.ops.base import Call
 from tinygen.ops.convolution import ConvAttrs, input_of, limits_of, multipliers_of, weights_of
 
@@ -125,6 +126,7 @@ def kernel(most: int, roomy: bool = False) -> Kernel:
             "common/dsp_windows",
         ),
         requires=frozenset({"dsp"}),
+        overlap=in_bands,
         speed=partial(speed, most=most),
         roomy=roomy,
     )
@@ -196,6 +198,7 @@ KERNELS = (
             "depthwise_conv_2d/dsp_four",
         ),
         requires=frozenset({"dsp"}),
+        overlap=blocks_of_channels,
         speed=3.0,
     ),
     Kernel(
@@ -206,6 +209,7 @@ KERNELS = (
         accepts=dense_accepts,
         uses=("common/requantize", "common/dsp", "common/down", "common/dsp_rows"),
         requires=frozenset({"dsp"}),
+        overlap=rows_widened,
         speed=1.5,
     ),
 )

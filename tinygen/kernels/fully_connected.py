@@ -10,6 +10,7 @@ import numpy as np
 from tinygen.ir.types import Array
 from tinygen.kernels.base import Kernel, Launch, int8
 from tinygen.kernels.channels import folded_bias, output_params, wide_params
+from tinygen.kernels.overlap import unit_by_unit
 from tinygen.ops.base import Call
 from tinygen.ops.convolution import weights_of
 
@@ -65,6 +66,7 @@ KERNELS = (
         launch=launch,
         accepts=constant_weights,
         uses=USES,
+        overlap=unit_by_unit,
         speed=4.0,
     ),
     Kernel(
@@ -74,6 +76,7 @@ KERNELS = (
         launch=wide_launch,
         uses=WIDE_USES,
         wide=True,
+        overlap=unit_by_unit,
         speed=5.0,
     ),
 )

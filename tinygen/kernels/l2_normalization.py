@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinygen.kernels.base import Kernel, Launch
+from tinygen.kernels.overlap import row_by_row
 from tinygen.ops.base import Call
 from tinygen.ops.l2_normalization import L2NormalizationAttrs
 
@@ -15,11 +16,6 @@ def launch(call: Call[L2NormalizationAttrs]) -> Sequence[Launch]:
     return (Launch((0,), (0,), params),)
 
 
-def in_place(call: Call[L2NormalizationAttrs]) -> tuple[int, ...]:
-    """A row is read once before its first element is written, then element by element."""
-    return (0,)
-
-
 KERNELS = (
     Kernel(
         op=("L2_NORMALIZATION",),
@@ -27,7 +23,7 @@ KERNELS = (
         function="l2_normalization",
         launch=launch,
         uses=("common/fixedpoint", "common/requantize"),
-        in_place=in_place,
+        overlap=row_by_row,
         speed=25.0,
     ),
 )

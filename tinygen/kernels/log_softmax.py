@@ -8,6 +8,7 @@ from typing import Any
 from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array
 from tinygen.kernels.base import Kernel, Launch, int32
+from tinygen.kernels.overlap import row_by_row
 from tinygen.ops.base import Call
 from tinygen.ops.fixedpoint import scaled_input
 from tinygen.ops.float_math import EXP_TERMS, LOG_TERMS
@@ -44,11 +45,6 @@ def float_launch(call: Call[Attrs]) -> Sequence[Launch]:
     return (Launch((0,), (0,), {**rows(call), "exp_terms": EXP_TERMS, "log_terms": LOG_TERMS}),)
 
 
-def in_place(call: Call[Attrs]) -> tuple[int, ...]:
-    """A row is read twice before its first element is written, then element by element."""
-    return (0,)
-
-
 KERNELS = (
     Kernel(
         op=("LOG_SOFTMAX",),
@@ -57,7 +53,7 @@ KERNELS = (
         launch=int8_launch,
         accepts=is_int8,
         uses=("common/fixedpoint", "common/requantize"),
-        in_place=in_place,
+        overlap=row_by_row,
         speed=40.0,
     ),
     Kernel(
@@ -67,7 +63,7 @@ KERNELS = (
         launch=float_launch,
         accepts=is_float,
         uses=("common/float_math",),
-        in_place=in_place,
+        overlap=row_by_row,
         speed=3000.0,
     ),
 )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygen.kernels.base import Kernel, Launch
+from tinygen.kernels.overlap import elementwise
 from tinygen.ops import all_ops
 from tinygen.ops.base import Call
 from tinygen.ops.table import is_table, table_of, variable_inputs
@@ -17,11 +18,6 @@ def launch(call: Call[Any]) -> Sequence[Launch]:
     return (Launch((variable_inputs(call)[0],), (0,), {"elements": call.output.elements, "table": table}),)
 
 
-def in_place(call: Call[Any]) -> tuple[int, ...]:
-    index = variable_inputs(call)[0]
-    return (index,) if call.input(index).elements == call.output.elements else ()
-
-
 KERNELS = (
     Kernel(
         op=tuple(all_ops()),
@@ -29,7 +25,7 @@ KERNELS = (
         function="lookup",
         launch=launch,
         accepts=is_table,
-        in_place=in_place,
+        overlap=elementwise,
         speed=4.0,
     ),
 )

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from tinygen.ir.graph import Attrs
 from tinygen.kernels.base import Kernel, Launch
-from tinygen.kernels.broadcast import broadcast_params, fits, same_shape_in_place
+from tinygen.kernels.broadcast import broadcast_params, fits
+from tinygen.kernels.overlap import broadcast
 from tinygen.ops.base import Call
 
 
@@ -21,7 +22,7 @@ KERNELS = tuple(
         function=f"{op.lower()}{'_wide' if wide else ''}",
         launch=launch,
         accepts=fits,
-        in_place=same_shape_in_place,
+        overlap=broadcast,
         wide=wide,
         speed=8.0,
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinygen.kernels.base import Kernel, Launch
-from tinygen.kernels.broadcast import broadcast_params, fits, same_shape_in_place
+from tinygen.kernels.broadcast import broadcast_params, fits
+from tinygen.kernels.overlap import broadcast
 from tinygen.ops.base import Call
 from tinygen.ops.binary import ActivationAttrs
 from tinygen.ops.mul import output_ratio
@@ -31,7 +32,7 @@ KERNELS = tuple(
         launch=launch,
         accepts=fits,
         uses=("common/requantize",),
-        in_place=same_shape_in_place,
+        overlap=broadcast,
         wide=wide,
         speed=16.0,
     )

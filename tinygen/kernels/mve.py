@@ -13,9 +13,10 @@ import numpy as np
 
 from tinygen.ir.types import Array
 from tinygen.kernels.base import Kernel, Launch, int8, int32
-from tinygen.kernels.broadcast import aligned_params, fits, same_shape_in_place
+from tinygen.kernels.broadcast import aligned_params, fits
 from tinygen.kernels.channels import folded_bias
 from tinygen.kernels.conv_2d import is_matrix_product, spatial_params
+from tinygen.kernels.overlap import broadcast, in_bands, rows_of_vectors, whole_rows
 from tinygen.ops.add import alignment
 from tinygen.ops.base import Call
 from tinygen.ops.binary import ActivationAttrs
@@ -212,7 +213,7 @@ KERNELS = (
         accepts=add_accepts,
         uses=("common/requantize", "common/rescale", "common/mve"),
         requires=frozenset({"mve"}),
-        in_place=same_shape_in_place,
+        overlap=broadcast,
         speed=6.0,
     ),
     Kernel(
@@ -223,6 +224,7 @@ KERNELS = (
         accepts=dense_accepts,
         uses=USES,
         requires=frozenset({"mve"}),
+        overlap=rows_of_vectors,
         speed=matrix_speed,
     ),
     Kernel(
@@ -233,6 +235,7 @@ KERNELS = (
         accepts=pointwise_accepts,
         uses=USES,
         requires=frozenset({"mve"}),
+        overlap=rows_of_vectors,
         speed=matrix_speed,
     ),
     Kernel(
@@ -243,6 +246,7 @@ KERNELS = (
         accepts=accepts,
         uses=(*USES, "common/mve_copy"),
         requires=frozenset({"mve"}),
+        overlap=in_bands,
         speed=speed,
     ),
     Kernel(
@@ -259,6 +263,7 @@ KERNELS = (
             "depthwise_conv_2d/mve_ring",
         ),
         requires=frozenset({"mve"}),
+        overlap=whole_rows,
         speed=1.0,
     ),
 )

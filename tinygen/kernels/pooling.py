@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinygen.kernels.base import Kernel, Launch
+from tinygen.kernels.overlap import channel_by_channel
 from tinygen.ops.base import Call
 from tinygen.ops.numerics import activation_range
 from tinygen.ops.pooling import PoolAttrs
@@ -30,6 +31,7 @@ KERNELS = tuple(
         template=f"{op.lower()}/{'wide' if wide else 'portable'}",
         function=f"{op.lower()}{'_wide' if wide else ''}",
         launch=launch,
+        overlap=channel_by_channel,
         uses=("common/requantize",),
         wide=wide,
     )

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from tinygen.ir.graph import Attrs
 from tinygen.kernels.base import Kernel, Launch
-from tinygen.kernels.broadcast import broadcast_params, fits, same_shape_in_place
+from tinygen.kernels.broadcast import broadcast_params, fits
+from tinygen.kernels.overlap import broadcast
 from tinygen.ops.base import Call
 from tinygen.ops.numerics import quantize_multiplier
 from tinygen.ops.prelu import product_ratio
@@ -37,7 +38,7 @@ KERNELS = (
         launch=launch,
         accepts=fits,
         uses=("common/requantize",),
-        in_place=same_shape_in_place,
+        overlap=broadcast,
         speed=20.0,
     ),
 )

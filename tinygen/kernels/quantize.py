@@ -12,6 +12,7 @@ from tinygen.ir.graph import Attrs
 from tinygen.ir.types import DType
 from tinygen.kernels.base import Kernel, Launch
 from tinygen.kernels.elements import ELEMENT
+from tinygen.kernels.overlap import elementwise
 from tinygen.ops.base import Call
 from tinygen.ops.numerics import quantize_multiplier
 from tinygen.ops.quantize import LIMIT, reference
@@ -28,11 +29,6 @@ def between_bytes(call: Call[Any]) -> bool:
 
 def between_integers(call: Call[Any]) -> bool:
     return not from_float(call)
-
-
-def to_bytes(call: Call[Any]) -> tuple[int, ...]:
-    """Element i of the output lies on an element of the input with a number up to i, which is read by then."""
-    return (0,) if call.output.dtype.bytes == 1 else ()
 
 
 def table_launch(call: Call[Attrs]) -> Sequence[Launch]:
@@ -86,7 +82,7 @@ KERNELS = (
         function="lookup",
         launch=table_launch,
         accepts=between_bytes,
-        in_place=to_bytes,
+        overlap=elementwise,
         speed=4.0,
     ),
     Kernel(
@@ -97,7 +93,7 @@ KERNELS = (
         accepts=between_integers,
         wide=None,
         uses=("common/elements", "common/requantize"),
-        in_place=to_bytes,
+        overlap=elementwise,
         speed=20.0,
     ),
     Kernel(
@@ -108,7 +104,7 @@ KERNELS = (
         accepts=from_float,
         wide=None,
         uses=("common/elements", "common/requantize"),
-        in_place=to_bytes,
+        overlap=elementwise,
         speed=30.0,
     ),
 )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tinygen.ir.graph import Attrs
 from tinygen.kernels.base import Kernel, Launch
+from tinygen.kernels.overlap import elementwise
 from tinygen.kernels.quantize import rescaling_launch
 from tinygen.ops.base import Activation, Call
 from tinygen.ops.numerics import activation_range
@@ -15,10 +16,6 @@ def launch(call: Call[Attrs]) -> Sequence[Launch]:
     return rescaling_launch(call, activation_range(Activation[call.op], call.output))
 
 
-def in_place(call: Call[Attrs]) -> tuple[int, ...]:
-    return (0,)
-
-
 KERNELS = (
     Kernel(
         op=("RELU", "RELU6", "RELU_N1_TO_1"),
@@ -26,7 +23,7 @@ KERNELS = (
         function="requantize_all",
         launch=launch,
         uses=("common/elements", "common/requantize"),
-        in_place=in_place,
+        overlap=elementwise,
         wide=True,
         speed=20.0,
     ),

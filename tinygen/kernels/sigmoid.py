@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from tinygen.ir.graph import Attrs
 from tinygen.kernels.base import Kernel, Launch
+from tinygen.kernels.overlap import elementwise
 from tinygen.ops.base import Call
 from tinygen.ops.interpolated import sigmoid_input, sigmoid_table
 from tinygen.ops.logistic import SHIFTS as LOGISTIC_SHIFTS
@@ -28,17 +28,13 @@ def launch(call: Call[Attrs]) -> Sequence[Launch]:
     return (Launch((0,), (0,), {**params, "table": sigmoid_table().astype(np.uint16)}),)
 
 
-def in_place(call: Call[Any]) -> tuple[int, ...]:
-    return (0,)
-
-
 KERNELS = (
     Kernel(
         op=("LOGISTIC", "TANH"),
         template="sigmoid/wide",
         function="sigmoid_wide",
         launch=launch,
-        in_place=in_place,
+        overlap=elementwise,
         wide=True,
         speed=25.0,
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinygen.kernels.base import Kernel, Launch, int16, int32
+from tinygen.kernels.overlap import row_by_row
 from tinygen.ops.base import Call
 from tinygen.ops.softmax import EXPS, RECIPROCALS, SoftmaxAttrs, difference_rule, exp_table
 
@@ -21,11 +22,6 @@ def wide_launch(call: Call[SoftmaxAttrs]) -> Sequence[Launch]:
     return (Launch((0,), (0,), {**params, "exps": int16(EXPS), "reciprocals": int16(RECIPROCALS)}),)
 
 
-def in_place(call: Call[SoftmaxAttrs]) -> tuple[int, ...]:
-    """A row is read twice before its first element is written, then element by element."""
-    return (0,)
-
-
 KERNELS = (
     Kernel(
         op=("SOFTMAX",),
@@ -33,7 +29,7 @@ KERNELS = (
         function="softmax",
         launch=launch,
         uses=("common/fixedpoint",),
-        in_place=in_place,
+        overlap=row_by_row,
         speed=40.0,
     ),
     Kernel(
@@ -42,7 +38,7 @@ KERNELS = (
         function="softmax_wide",
         launch=wide_launch,
         uses=("common/fixedpoint", "common/requantize"),
-        in_place=in_place,
+        overlap=row_by_row,
         wide=True,
         speed=60.0,
     ),

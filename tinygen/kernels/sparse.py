@@ -19,6 +19,7 @@ from tinygen.kernels import sparse_layouts as layouts
 from tinygen.kernels.base import Kernel, Launch, int8
 from tinygen.kernels.channels import folded_bias, output_params
 from tinygen.kernels.conv_2d import is_matrix_product, spatial_params
+from tinygen.kernels.overlap import tile_by_tile
 from tinygen.kernels.stored import rows_of
 from tinygen.ops.base import Call
 from tinygen.ops.convolution import weights_of
@@ -130,6 +131,7 @@ KERNELS = tuple(
         launch=partial(launch, form, coded),
         accepts=partial(accepts, form, coded, gathered),
         uses=USES,
+        overlap=tile_by_tile,
         speed=partial(speed, form, coded),
         form=form.name,
         code=form.code[gathered],

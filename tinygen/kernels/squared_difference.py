@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from tinygen.ir.graph import Attrs
 from tinygen.kernels.base import Kernel, Launch
-from tinygen.kernels.broadcast import aligned_params, broadcast_params, fits, same_shape_in_place
+from tinygen.kernels.broadcast import aligned_params, broadcast_params, fits
+from tinygen.kernels.overlap import broadcast
 from tinygen.ops.base import Call
 from tinygen.ops.squared_difference import alignment
 
@@ -30,7 +31,7 @@ KERNELS = (
         launch=launch,
         accepts=fits,
         uses=("common/requantize", "common/rescale"),
-        in_place=same_shape_in_place,
+        overlap=broadcast,
         speed=24.0,
     ),
 )

@@ -18,7 +18,7 @@ import numpy as np
 
 from tinygen.ir.types import Array
 from tinygen.kernels import conv_2d, depthwise_conv_2d, dsp, fully_connected, transpose_conv
-from tinygen.kernels.base import Kernel, Launch
+from tinygen.kernels.base import Kernel, Launch, Rooms
 from tinygen.ops import all_ops
 from tinygen.ops.base import Call
 from tinygen.ops.convolution import OPERANDS
@@ -96,6 +96,11 @@ def _kernel(plain: Kernel, form: Form) -> Kernel:
         scratch = one.scratch + -(-count * rows.shape[1] // 8) * 8 if one.scratch else count * rows.shape[1]
         return (replace(one, params={**nested(form, call, one), **at_once}, scratch=scratch),)
 
+    def overlap(call: Call[Any], one: Launch) -> Rooms:
+        """Filters that are unpacked after others read the whole input again."""
+        passes_once = plain.function.startswith(("conv_2d_dsp", "depthwise_conv_2d"))
+        return plain.overlap(call, one) if passes_once or _unpacks_all(call, one) else {}
+
     def speed(call: Call[Any]) -> float:
         products = plain.speed(call) if callable(plain.speed) else plain.speed
         passes = dsp.passes(plain.launch(call)[0]) if plain.function == "conv_2d_dsp" else 1
@@ -108,6 +113,7 @@ def _kernel(plain: Kernel, form: Form) -> Kernel:
         launch=launch,
         accepts=accepts,
         uses=tuple(dict.fromkeys((*plain.uses, *form.uses, f"common/{form.name}", plain.template))),
+        overlap=overlap,
         speed=speed,
         form=form.name,
         code=form.code[plain.function.removesuffix("_dsp")],
@@ -122,6 +128,12 @@ def nested(form: Form, call: Call[Any], plain: Launch) -> dict[str, int | float 
     assert stored is not None, "only what is accepted is launched"
     params = {f"plain.{name}": value for name, value in plain.params.items() if name != "weights"}
     return {**params, **{f"stored.{name}": value for name, value in stored.items()}}
+
+
+def _unpacks_all(call: Call[Any], launch: Launch) -> bool:
+    """Whether the filters that are unpacked at a time are all."""
+    rows, room = rows_of(call), launch.scratch
+    return room >= rows.size
 
 
 def _at_once(function: str, params: Mapping[str, Any], rows: Array) -> tuple[dict[str, int], int]:

@@ -17,6 +17,7 @@ from tinygen.ir.types import Array
 from tinygen.kernels.base import Kernel, Launch, int8, int16
 from tinygen.kernels.channels import folded_bias, output_params
 from tinygen.kernels.conv_2d import spatial_params
+from tinygen.kernels.overlap import in_twos, rows_copied
 from tinygen.ops.base import Call
 from tinygen.ops.convolution import ConvAttrs, input_of, weights_of
 
@@ -151,6 +152,7 @@ KERNELS = (
         accepts=dense_accepts,
         uses=("common/requantize", "common/v6m_eight"),
         requires=frozenset({"v6m"}),
+        overlap=rows_copied,
         speed=3.5,
     ),
     Kernel(
@@ -161,6 +163,7 @@ KERNELS = (
         accepts=accepts,
         uses=("common/requantize", "common/v6m"),
         requires=frozenset({"v6m"}),
+        overlap=in_twos,
         speed=3.0,
     ),
 )

@@ -2,53 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import gcd
 
 from tinygen.ir.program import Program
-from tinygen.plan.memory import Buffer, Overlap, pack
+from tinygen.plan.memory import Buffer, Overlap, Tie, pack
 
 #: The alignment of ``<name>_arena_t``, and so a factor of its size.
 ALIGN = 8
+#: The least alignment of a buffer that is a part of another one: as much as cores want that read four bytes at once.
+PART_ALIGN = 4
 
 
 @dataclass(frozen=True)
 class Plan:
     """Offsets of all buffers of a program in its arena, in bytes.
 
-    `bytes` is what the C type of the arena takes: a multiple of `ALIGN`, and not 0. `lower_bound` is the most that is
-    ever alive at once; `greedy` what TFLM's planner needs for the same buffers.
+    `bytes` is what the C type of the arena takes: a multiple of `ALIGN`, and not 0. No arena of these buffers takes
+    fewer than `lower_bound`; `greedy` is what TFLM's planner needs for them. `overlaps` and `ties` are those in use.
     """
 
     offsets: Mapping[str, int]
     bytes: int
     lower_bound: int
     greedy: int
+    overlaps: tuple[Overlap, ...] = ()
+    ties: tuple[Tie, ...] = ()
 
 
-def lifetimes(program: Program) -> tuple[list[Buffer], list[Overlap]]:
-    """Buffers with the first and last step (inclusive) at which they hold something; inputs are there from -1."""
+@dataclass(frozen=True)
+class Demand:
+    """The buffers of a program with the first and last step (inclusive) at which they hold something, and the rules."""
+
+    buffers: Sequence[Buffer]
+    overlaps: Sequence[Overlap]
+    ties: Sequence[Tie]
+
+
+def demand(program: Program) -> Demand:
+    """What a program asks of the planner; its inputs are there from step -1 on."""
     end = len(program.steps)
     first: dict[str, int] = {program.tensors[name]: -1 for name in program.inputs}
     last: dict[str, int] = dict(first)
     sizes = {buffer.name: buffer.bytes for buffer in program.buffers}
-    overlaps = []
     for index, step in enumerate(program.steps):
         for scratch in step.scratch:
             sizes[scratch.name], first[scratch.name], last[scratch.name] = scratch.bytes, index, index
         for name in step.writes:
             first.setdefault(name, index)
         last.update(dict.fromkeys((*step.reads, *step.writes), index))
-        overlaps += [(step.writes[0], name, index) for name in step.overlays]
     last.update({program.tensors[name]: end for name in program.outputs})
-    buffers = [Buffer(name, size, first[name], last[name]) for name, size in sizes.items()]
-    allowed = [Overlap(o, i) for o, i, at in overlaps if last[i] == at and sizes[o] <= sizes[i] and o != i]
-    return buffers, allowed
+    ties = [Tie(j.part, j.whole, j.offset) for step in program.steps for j in step.joins]
+    aligns = _aligns(ties)
+    buffers = [Buffer(name, size, first[name], last[name], aligns.get(name, ALIGN)) for name, size in sizes.items()]
+    overlaps = [
+        Overlap(step.writes[0], over.buffer, over.below, over.step)
+        for index, step in enumerate(program.steps)
+        for over in step.overlays
+        if last[over.buffer] == index and over.buffer not in step.writes
+    ]
+    return Demand(buffers, overlaps, [tie for tie in ties if tie.offset % PART_ALIGN == 0])
 
 
-def plan(program: Program) -> Plan:
-    """Pack the arena of `program`; `pack` checks its result by brute force before it returns it."""
-    buffers, overlaps = lifetimes(program)
-    packing = pack(buffers, overlaps)
+def _aligns(ties: Sequence[Tie]) -> dict[str, int]:
+    """The alignments of parts that may lie between the multiples of `ALIGN`."""
+    found: dict[str, int] = {}
+    for tie in ties:
+        if tie.offset % PART_ALIGN == 0:
+            found[tie.part] = gcd(found.get(tie.part, ALIGN), tie.offset)
+    return found
+
+
+def plan(program: Program, overlap: bool = True) -> Plan:
+    """Pack the arena of `program`; `pack` checks its result by brute force before it returns it.
+
+    Without `overlap`, no two live buffers share a byte.
+    """
+    asked = demand(program)
+    packing = pack(asked.buffers, asked.overlaps, asked.ties) if overlap else pack(asked.buffers)
     whole = max(-(-packing.bytes // ALIGN), 1) * ALIGN
-    return Plan(packing.offsets, whole, packing.lower_bound, packing.greedy)
+    return Plan(packing.offsets, whole, packing.lower_bound, packing.greedy, packing.overlaps, packing.ties)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tinygen.errors import BudgetError, UsageError
 from tinygen.ir.program import Program
-from tinygen.plan.arena import Plan, lifetimes
+from tinygen.plan.arena import Plan, demand
 
 _UNITS = {"": 1, "K": 1024, "M": 1024 * 1024}
 
@@ -49,7 +49,7 @@ def check_budget(budget: Budget, ram: int, flash: int, program: Program, plan: P
 
 def busiest(program: Program) -> list[tuple[int, str]]:
     """The three largest buffers of the step at which most bytes are alive, as (bytes, name), largest first."""
-    buffers, _ = lifetimes(program)
+    buffers = demand(program).buffers
     alive = [[b for b in buffers if b.first <= step <= b.last] for step in range(-1, len(program.steps) + 1)]
     worst = max(alive, key=lambda live: sum(b.bytes for b in live))
     return sorted(((b.bytes, f"'{b.name}'") for b in worst), reverse=True)[:3]

@@ -17,7 +17,7 @@ _EXACT = 64
 
 @dataclass(frozen=True)
 class Step:
-    """Blocks that are live together: (block, height there, padded as far as any alignment asks), and what one may save.
+    """Blocks that are live together: (block, what it takes besides those before, in whole units of alignment).
 
     The topmost block needs no padding, so the sum of the heights less `slack` (the most padding of one) is needed.
     """
@@ -35,8 +35,10 @@ class Problem:
     """Blocks 0, 1, … to be placed.
 
     - `bytes`, `align`, `first`, `last`: of each block; `bytes` is its greatest height, never 0.
-    - `near[u]`: (v, height of u while v is live, height of v while u is live) for each block v that u meets in time.
-    - `steps`: every set of blocks that are live together, or one that holds it.
+    - `near[u]`: (v, up, down) for each block v that u meets in time: either v begins at least `up` above u, or u begins
+      at least `down` above v; also more than one, where further differences between the two are forbidden. Of blocks
+      that may begin together, the one that is then to lie below has the lower number.
+    - `steps`: every set of blocks that are live together, or one that needs as much.
     """
 
     bytes: tuple[int, ...]
@@ -146,7 +148,7 @@ class _Exact:
             raised = low.copy()
             for v, own, _ in self.problem.near[u]:
                 if v in rest:
-                    raised[v] = max(low[v], _up(at + own, self.problem.align[v]))
+                    raised[v] = max(raised[v], _up(at + own, self.problem.align[v]))
             self._branch(raised, rest - {u}, (at, u))
 
     def _hopeless(self, low: list[int], rest: frozenset[int], floor: int) -> bool:

@@ -153,5 +153,7 @@ def options(layer: Layer, target: Target, forms: Collection[str] = (PLAIN,)) -> 
 
 def _in_place(layer: Layer) -> list[str]:
     """The maps that every kernel may compute the layer over."""
-    allowed = [set(kernel.in_place(layer.call)) for kernel in kernels_for(layer.call.op) if kernel.takes(layer.call)]
+    able = [kernel for kernel in kernels_for(layer.call.op) if kernel.takes(layer.call)]
+    rooms = [kernel.overlap(layer.call, launch) for kernel in able for launch in kernel.launch(layer.call)]
+    allowed = [{i for i, room in some.items() if room.below in (0, None)} for some in rooms]
     return [name for name, i in zip(layer.maps, layer.indices, strict=True) if allowed and all(i in a for a in allowed)]
