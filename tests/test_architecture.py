@@ -28,6 +28,7 @@ ORDER = (
     "quantize",
     "kernels",
     "selection",
+    "overlays",
     "stripes",
     "lower",
     "plan",

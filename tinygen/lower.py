@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from tinygen.ir.graph import ABSENT, Graph, Node
-from tinygen.ir.program import Action, Buffer, Constant, Invocation, Join, Loop, Operand, Overlay, Program, Step
+from tinygen.ir.program import Action, Buffer, Constant, Invocation, Loop, Operand, Overlay, Program, Step
 from tinygen.ir.program import Shift as Move
 from tinygen.ir.types import Array
 from tinygen.kernels import Kernel, Launch, kernels_for
 from tinygen.kernels.base import PLAIN
 from tinygen.ops import call_of, check_node, op_of
+from tinygen.overlays import joins, overlays
 from tinygen.selection import Choice, Optimize, select
 from tinygen.stripes.parts import Layer
 from tinygen.stripes.schedule import Fire, Place, Row, Shift
@@ -123,8 +122,8 @@ class _Lowering:
             reads=tuple(dict.fromkeys(o.name for c in calls for o in c.reads if not o.constant)),
             writes=tuple(dict.fromkeys(self.tensors[n] for n in node.outputs)),
             scratch=tuple(scratch),
-            overlays=self._overlays(node, choice),
-            joins=self._joins(node, choice),
+            overlays=overlays(node, choice, self.tensors),
+            joins=joins(node, choice, self.tensors),
             macs=macs,
             constant_bytes=sum(c.bytes for key, c in self.constants.items() if key not in before),
         )
@@ -133,37 +132,6 @@ class _Lowering:
         if self.optimize == "speed":
             return True
         return self.optimize == "balanced" and work > WORTH_A_COPY * self.total_work
-
-    def _overlays(self, node: Node, choice: Choice) -> tuple[Overlay, ...]:
-        """The inputs over which the kernel may write, of those that lie in the arena and are read but once."""
-        if len(choice.launches) != 1:
-            return ()
-        (launch,) = choice.launches
-        rooms = choice.kernel.overlap(choice.call, launch)
-        reads = Counter(self.tensors[name] for name in node.inputs if name in self.tensors)
-        found = {
-            self.tensors[name]: rooms[i] for i, name in enumerate(node.inputs) if i in rooms and name in self.tensors
-        }
-        return tuple(Overlay(b, room.below, room.step) for b, room in found.items() if reads[b] == 1)
-
-    def _joins(self, node: Node, choice: Choice) -> tuple[Join, ...]:
-        """Copies of all of an input to a piece of the output, or the other way round."""
-        joins: list[Join] = []
-        for launch in choice.launches:
-            if choice.kernel.function == "copy_rows" and launch.params["rows"] == 1:
-                source, target = node.inputs[launch.reads[0]], node.outputs[launch.writes[0]]
-                joins += self._join(source, target, launch.params)
-        return tuple(joins)
-
-    def _join(self, source: str, target: str, params: Mapping[str, Any]) -> list[Join]:
-        run, (of_source, of_target) = params["run"], (params["in_offset"], params["out_offset"])
-        if source not in self.tensors:
-            return []
-        if run == self.graph.types[source].bytes:
-            return [Join(self.tensors[source], self.tensors[target], of_target)]
-        if run == self.graph.types[target].bytes:
-            return [Join(self.tensors[target], self.tensors[source], of_source)]
-        return []
 
     def _invoke(self, node: Node, kernel: Kernel, launch: Launch, own_copy: bool, scratch: list[Buffer]) -> Invocation:
         if launch.scratch:

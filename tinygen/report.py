@@ -10,7 +10,7 @@ from typing import Any
 from tinygen.ir.program import Program, Step
 from tinygen.ir.types import TensorType
 from tinygen.passes import Outcome
-from tinygen.plan.arena import Plan, lifetimes
+from tinygen.plan.arena import Plan, demand
 from tinygen.plan.memory import Buffer
 from tinygen.target import Target
 from tinygen.version import VERSION
@@ -90,7 +90,7 @@ def report(
             "compiler": memory.compiler,
         },
         "macs": program.macs,
-        "memory": [_span(buffer, program, plan) for buffer in lifetimes(program)[0]],
+        "memory": [_span(buffer, program, plan) for buffer in demand(program).buffers],
         "inputs": [_port(i, name, program, plan) for i, name in enumerate(program.inputs)],
         "outputs": [_port(i, name, program, plan) for i, name in enumerate(program.outputs)],
         "layers": [_layer(i, step, program, plan) for i, step in enumerate(program.steps)],

@@ -122,8 +122,8 @@ class Loop:
 class Step:
     """One node as it runs: its kernel, the form in which that stores weights, its calls, and the buffers it touches.
 
-    `overlays` lists input buffers over which the (only) output buffer may lie; `joins` what makes copies unnecessary. With
-    a `loop` the step is several layers that run together, and `invocations` are the loop's calls.
+    `overlays` lists input buffers over which the (only) output buffer may lie; `joins` what makes copies unnecessary.
+    With a `loop` the step is several layers that run together, and `invocations` are the loop's calls.
     """
 
     name: str
