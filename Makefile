@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 SEED ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs site bench accuracy compression floats zoo fuzz mutants differential clean
+.PHONY: help setup demo test lint docs site bench accuracy compression search floats zoo fuzz mutants differential clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -50,6 +50,10 @@ accuracy: $(STAMP) ## compare quantizers on float models, and remake docs/accura
 compression: $(STAMP) ## measure what compression gives, and remake docs/compression.md (needs the zoo)
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[plots]'
 	$(BIN)/python -m benchmarks.compression --verify --write docs/compression.md
+
+search: $(STAMP) ## measure how small models become, and remake docs/search-results.md (needs the zoo; downloads TensorFlow)
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[train,plots]'
+	$(BIN)/python -m benchmarks.search --verify --write docs/search-results.md
 
 floats: $(STAMP) ## prove every float and ONNX model of the zoo, and remake docs/floats.md (downloads TensorFlow)
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[train]'
