@@ -20,6 +20,15 @@ positions included; "all" counts every constant, requantization and softmax tabl
 other. Points are of accuracy below int8; without labels, of agreement with the float model, below that of int8.
 """
 
+SEARCHES = """
+## What the search finds by itself
+
+The goals again, for `tinygen search`, which gets the samples to fit and the flash that is left if weights and biases
+take no more bytes than the goal says; split 0, judged by the samples to test. The recipes above were written by hand.
+
+| model | effort | goal | reached | lost | SQNR | time | |
+|---|---|--:|--:|--:|--:|--:|---|"""
+
 ABLATION = """
 ## What each technique contributes
 
@@ -61,6 +70,9 @@ def _lines(found: Mapping[str, Any], data: str, picture: str) -> Iterator[str]:
         for run in row["runs"]:
             lost, noise = f"{run['before'] - run['after']:.2f}", f"{run['sqnr_before']:.1f}, {run['sqnr']:.1f} dB"
             yield f"| {row['name']} | {run['seed']} | {run['bytes']:,} | {lost} | {noise} |"
+    if found["searches"]:
+        yield SEARCHES
+        yield from (_found(line, found["rows"]) for line in found["searches"])
     if found["ablation"]:
         yield ABLATION.format(data=data, picture=picture)
         yield "| row | recipe | bytes | all | flash | lost | SQNR |\n|---|---|--:|--:|--:|--:|--:|"
@@ -71,14 +83,24 @@ def _row(row: Mapping[str, Any]) -> str:
     task, runs = TASKS[row["task"]], row["runs"]
     mean = {key: float(np.mean([run[key] for run in runs])) for key in runs[0]}
     lost = [run["before"] - run["after"] for run in runs]
-    goal = f"{row['bytes']:,}" + ("" if row["points"] is None else f" at ≤ {row['points']} points")
     recipe = f"[{row['recipe']}](../benchmarks/recipes/{row['recipe']}.toml)"
     return (
-        f"| {task.model} | {task.what} | {mean['start']:,.0f} | {goal} | **{max(r['bytes'] for r in runs):,}** "
+        f"| {task.model} | {task.what} | {mean['start']:,.0f} | {_goal(row)} | **{max(r['bytes'] for r in runs):,}** "
         f"| {mean['constants']:,.0f} | {mean['before']:.2f} %, {mean['after']:.2f} % "
         f"| {np.mean(lost):.2f}, {max(lost):.2f} | {mean['sqnr']:.1f} dB | {recipe} | {mean['seconds']:.0f} s "
         f"| {'reached' if row['reached'] else '**missed**'} |"
     )
+
+
+def _found(line: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    goal = _goal(next(row for row in rows if row["name"] == line["row"]))
+    lost, verdict = f"{line['before'] - line['after']:.2f}", "reached" if line["reached"] else "**missed**"
+    sizes = f"{line['effort']} | {goal} | **{line['bytes']:,}** | {lost} | {line['sqnr']:.1f} dB"
+    return f"| {line['row']} | {sizes} | {line['seconds']:.0f} s | {verdict} |"
+
+
+def _goal(row: Mapping[str, Any]) -> str:
+    return f"{row['bytes']:,}" + ("" if row["points"] is None else f" at ≤ {row['points']} points")
 
 
 def _part(part: Mapping[str, Any]) -> str:

@@ -35,11 +35,12 @@ def test_rows_have_tasks_and_their_recipes_come_apart() -> None:
 def test_the_page_shows_splits_and_parts(tmp_path: Path) -> None:
     row = {**asdict(ROW), "reached": False, "runs": [asdict(RUN)], "proven": "cortex-m4", "cli": "`tinygen build`"}
     part = {"row": "kws", "task": "kws", "what": "without share", **asdict(RUN)}
-    found = {"target": "cortex-m4", "seeds": 1, "rows": [row], "ablation": [part]}
+    line = {"row": "kws", "effort": "quick", "reached": True, "proven": None, **asdict(RUN)}
+    found = {"target": "cortex-m4", "seeds": 1, "rows": [row], "searches": [line], "ablation": [part]}
     write(tmp_path / "search.md", {**found, "ablation": []})
     assert not (tmp_path / "search.svg").exists()
     text = (tmp_path / "search.md").read_text()
     assert json.loads((tmp_path / "search.json").read_text())["rows"][0]["runs"][0]["bytes"] == 250
-    assert (
-        "**missed**" in text and "| kws | 0 | 250 | 0.50 | 40.0, 20.0 dB |" in text and "under QEMU (cortex-m4)" in text
-    )
+    assert "**missed**" in text and "| kws | 0 | 250 | 0.50 | 40.0, 20.0 dB |" in text
+    assert "under QEMU (cortex-m4)" in text
+    assert "| kws | quick | 250 at ≤ 0.5 points | **250** | 0.50 | 20.0 dB | 9 s | reached |" in text

@@ -361,6 +361,25 @@ def test_a_damaged_network_recovers_on_samples_it_has_not_seen() -> None:
 
 
 @needs_tensorflow
+def test_hints_are_what_layers_inside_of_the_teacher_say() -> None:
+    from tinygen.train.network import Network
+    from tinygen.train.teacher import Hints
+
+    net = small_net(5)
+    inputs = Network(net.graph).inputs(net.evidence.samples[:8])
+
+    def gap(graph: Graph, teacher: Graph) -> float:
+        network = Network(graph)
+        return float(Hints(network, teacher).gap(inputs, network(inputs)))
+
+    silent = {n: np.zeros_like(w) for n, w in constants_of(net.graph, 1).items() if "head" in n}
+    assert gap(net.graph, net.graph) == 0
+    assert 0 < gap(net.graph, _in_float()) < 0.01, "the same network in real numbers"
+    assert 0 < gap(changed(net.graph, silent), net.graph) < 0.5, "one of four layers is wrong"
+    assert Hints(Network(prepared(net, Prune(Setting(0.5)))), net.graph).names == ["head"], "others have less channels"
+
+
+@needs_tensorflow
 def test_a_float_teacher_is_asked_in_real_numbers() -> None:
     from tinygen.train.teacher import asking, compared, logits_of, real_inputs
 

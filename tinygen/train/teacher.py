@@ -93,7 +93,8 @@ def exact(graph: Graph, name: str, samples: Sequence[Sequence[Array]]) -> Real:
 def running(network: Network, name: str) -> Asked:
     """The same as `network` computes it."""
     tensor = network.graph.types[name]
-    call = tf.function(lambda *x: network(x)[name], autograph=False, reduce_retracing=True)
+    kinds = [tf.TensorSpec([None, network.graph.types[n].elements], tf.float32) for n in network.graph.inputs]
+    call = tf.function(lambda *x: network(x)[name], kinds, autograph=False)
 
     def ask(samples: Sequence[Sequence[Array]]) -> Real:
         pieces = (samples[start : start + PIECE] for start in range(0, len(samples), PIECE))
