@@ -13,7 +13,7 @@ import numpy as np
 from tinygen.errors import UnsupportedError
 from tinygen.ir.graph import Graph, Node
 from tinygen.kernels import Kernel, Launch, kernels_for
-from tinygen.kernels.base import PLAIN, SMALLEST
+from tinygen.kernels.base import AT_ANY_SPEED, PLAIN, SMALLEST
 from tinygen.ops import all_ops, call_of, op_of
 from tinygen.ops.base import Call
 from tinygen.target import Target
@@ -26,8 +26,12 @@ WORTH_A_FORM = 0.7
 #: Under `balanced`, the faster of two kernels for a form is taken if its constants take at most this share of bytes.
 AS_SMALL = 1.05
 #: Under `balanced`, a kernel that takes n times the instructions of the fastest plain one counts as if its constants
-#: took this share of their bytes n - 1 times on top: of forms that are nearly as small, the faster is taken.
-SLOWNESS = 1 / 32
+#: took this share of their bytes n - 1 times on top: of forms that are nearly as small, the faster is taken. The second
+#: is for weights that ask for the smallest form at any speed.
+SLOWNESS, PATIENCE = 1 / 24, 1 / 64
+#: Bytes of code that all kernels which use a template share, where these are many: on Cortex-M4 or M0, at -O2. They
+#: count for weights that ask for the smallest form at any speed; for others, it would be slow kernels that save them.
+SHARED = {"common/dsp_products": 1100, "common/dsp_ring": 490, "common/v6m_eight": 460}
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Choice:
     """A kernel that can compute a node.
 
     `asked`: the graph asks for the form in which the kernel stores weights; `smallest`: for whichever is smallest.
-    `pace`: the speed of the fastest plain kernel, where instructions count as well as bytes, else 0.
+    `pace`: the speed of the fastest plain kernel, where instructions count as well as bytes, else 0; how much they
+    count, says `slowness`.
     """
 
     kernel: Kernel
@@ -43,6 +48,7 @@ class Choice:
     asked: bool = False
     smallest: bool = False
     pace: float = 0.0
+    slowness: float = SLOWNESS
 
     @cached_property
     def launches(self) -> Sequence[Launch]:
@@ -68,7 +74,7 @@ class Choice:
     def price(self) -> float:
         """The bytes, and those that instructions stand for."""
         slower = max(self.speed / self.pace - 1, 0.0) if self.pace else 0.0
-        return self.bytes * (1 + SLOWNESS * slower)
+        return self.bytes * (1 + self.slowness * slower)
 
     @property
     def work(self) -> float:
@@ -86,10 +92,9 @@ def select(graph: Graph, target: Target, optimize: Optimize) -> dict[str, Choice
     more than its code.
     """
     running = [node for node in graph.nodes if _runs(graph, node)]
-    live = live_bytes(graph)
-    room = max(live.values(), default=0)
-    free = {name: None if optimize == "speed" else room - taken for name, taken in live.items()}
-    options = {n.outputs[0]: _fitting(able(graph, n, target, optimize), free[n.outputs[0]]) for n in running}
+    options = {n.outputs[0]: able(graph, n, target, optimize) for n in running}
+    if optimize != "speed":
+        options = _fitting(options, live_bytes(graph))
     if optimize == "balanced":
         options = {name: _fast(some) for name, some in options.items()}
     forms = {o.kernel.template for some in options.values() for o in some if o.kernel.form != PLAIN}
@@ -124,9 +129,20 @@ def live_bytes(graph: Graph) -> dict[str, int]:
     return {name: sum(size for first, last, size in spans if first <= i <= last) for name, i in at.items()}
 
 
-def _fitting(options: Sequence[Choice], free: int | None) -> list[Choice]:
-    """Those `options` that need no more room than there is; None: any."""
-    return [o for o in options if not o.kernel.roomy or free is None or o.scratch <= free]
+def _fitting(options: Mapping[str, Sequence[Choice]], live: Mapping[str, int]) -> dict[str, list[Choice]]:
+    """Those `options` that need no more memory than the graph does anyway, where its nodes take what is not roomy."""
+    lean = {name: [o for o in some if not o.kernel.roomy] for name, some in options.items()}
+    needed = [live[name] + _plain_scratch(some) for name, some in lean.items()]
+    free = {name: max(needed, default=0) - taken for name, taken in live.items()}
+    return {
+        name: [*lean[name], *(o for o in some if o.kernel.roomy and o.scratch <= free[name])]
+        for name, some in options.items()
+    }
+
+
+def _plain_scratch(options: Sequence[Choice]) -> int:
+    """The scratch memory of the fastest plain kernel; 0 where there is none."""
+    return min(((o.speed, o.scratch) for o in options if o.kernel.form == PLAIN), default=(0, 0))[1]
 
 
 def _fast(options: Sequence[Choice]) -> list[Choice]:
@@ -134,7 +150,7 @@ def _fast(options: Sequence[Choice]) -> list[Choice]:
 
     def beaten(slow: Choice) -> bool:
         same = (o for o in options if o.kernel.form == slow.kernel.form != PLAIN and o.speed < slow.speed)
-        return any(o.bytes <= AS_SMALL * slow.bytes for o in same)
+        return not slow.smallest and any(o.bytes <= AS_SMALL * slow.bytes for o in same)
 
     return [o for o in options if not beaten(o)]
 
@@ -171,6 +187,8 @@ def _flash(chosen: Mapping[str, Choice]) -> float:
     code = dict[str, int]()
     for o in chosen.values():
         code[o.kernel.template] = max(code.get(o.kernel.template, 0), o.kernel.code)
+        if o.slowness < SLOWNESS:
+            code |= {used: SHARED[used] for used in o.kernel.uses if used in SHARED}
     return sum(o.price for o in chosen.values()) + sum(code.values())
 
 
@@ -183,17 +201,19 @@ def able(graph: Graph, node: Node, target: Target, optimize: Optimize) -> list[C
     """Every kernel that can compute `node` on `target`, in the form that the graph asks for, if it does."""
     call = call_of(graph, node)
     asked = next((graph.storage[n] for n in node.inputs if n in graph.storage), None)
-    offered = [k for k in kernels_for(call.op) if not k.asked or optimize == "size" or k.form == asked]
+    slow = optimize == "size" or asked == AT_ANY_SPEED
+    offered = [k for k in kernels_for(call.op) if not k.asked or slow or k.form == asked]
     kernels = [k for k in offered if k.requires <= target.features and k.takes(call)]
     if asked is not None and any(k.form == asked for k in kernels):
         kernels = [k for k in kernels if k.form == asked]
-    usual = [Choice(k, call, asked=k.form == asked, smallest=asked == SMALLEST) for k in kernels]
+    usual = [Choice(k, call, asked=k.form == asked, smallest=asked in (SMALLEST, AT_ANY_SPEED)) for k in kernels]
     if not usual:
         raise UnsupportedError(
             f"node '{call.name}' ({call.op}): no kernel computes {_types(call)} on {target.name}; see docs/operators.md"
         )
     pace = min((o.speed for o in usual if o.kernel.form == PLAIN), default=0.0) if optimize == "balanced" else 0.0
-    return [replace(o, pace=pace) for o in usual] if _forms(usual) else usual
+    slowness = PATIENCE if asked == AT_ANY_SPEED else SLOWNESS
+    return [replace(o, pace=pace, slowness=slowness) for o in usual] if _forms(usual) else usual
 
 
 def _types(call: Call[Any]) -> str:

@@ -13,6 +13,7 @@ from tinygen.compress.base import Evidence, Stage
 from tinygen.compress.fitting.layerwise import layers_of
 from tinygen.ir.graph import Graph, Node
 from tinygen.kernels import kernels_for
+from tinygen.kernels.base import AT_ANY_SPEED
 from tinygen.ops import call_of
 from tinygen.passes.base import Result, label
 from tinygen.selection import Choice
@@ -22,7 +23,10 @@ FORM = "entropy"
 
 @dataclass(frozen=True)
 class Entropy:
-    """Ask for Huffman codes for layers where they take less flash than every other form."""
+    """Ask for the smallest form, slow or not, for layers where Huffman codes take less flash than every other form.
+
+    Which kernels there are, and what else they cost, depends on the core: so `tinygen.selection` has the last word.
+    """
 
     name: ClassVar[str] = "entropy"
     stage: ClassVar[Stage] = Stage.STORAGE
@@ -41,7 +45,7 @@ class Entropy:
         done = [
             f"{label(node)}: {coded.bytes} bytes instead of {_words(plain)}" for node, (coded, plain) in worth.items()
         ]
-        storage = {**graph.storage, **{node.inputs[1]: FORM for node in worth}}
+        storage = {**graph.storage, **{node.inputs[1]: AT_ANY_SPEED for node in worth}}
         return Result(replace(graph, storage=storage), tuple(done), tuple(declined))
 
 

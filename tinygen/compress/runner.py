@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.batch import run_samples
-from tinygen.compress.base import Evidence, Sample, Technique, check_order, check_patterns, check_tools
+from tinygen.compress.base import Evidence, Sample, Stage, Technique, check_order, check_patterns, check_tools
 from tinygen.emit.render import emit
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, Real
@@ -90,8 +90,15 @@ def compress(
     for technique in techniques:
         check_patterns(technique, graph)
         result = technique.run(graph, evidence)
-        graph, _ = run_passes(result.graph, passes)
-        note(technique.name, graph, result.done, result.declined)
+        made, _ = run_passes(result.graph, passes)
+        before, done, declined = lines[-1].flash, result.done, result.declined
+        note(technique.name, made, done, declined)
+        if technique.stage is Stage.STORAGE and (after := lines[-1].flash) > before:
+            lines.pop()
+            why = f"flash would be {after} bytes instead of {before}: kernels for it take more code than it saves"
+            note(technique.name, graph, (), (*declined, why))
+            continue
+        graph = made
     return graph, tuple(lines)
 
 

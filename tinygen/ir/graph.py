@@ -36,8 +36,8 @@ class Graph:
     """A whole model: nodes in an order in which they can run, a type for each tensor, values for the constant ones.
 
     Constants are read-only arrays. `storage` asks for the form in which constants lie in flash, by name: one of
-    `tinygen.kernels.base.FORMS`, or ``smallest``; it changes no value. Construction checks the grammar and raises
-    `ModelError` where it is broken.
+    `tinygen.kernels.base.FORMS`, ``smallest``, or ``smallest at any speed``; it changes no value. Construction checks
+    the grammar and raises `ModelError` where it is broken.
     """
 
     name: str

@@ -22,6 +22,8 @@ from tinygen.ops.wide import is_wide
 PLAIN = "plain"
 #: What `Graph.storage` asks for where flash counts more than speed: whichever form is smallest.
 SMALLEST = "smallest"
+#: The same, of all forms: also of those that are slow to read (`Kernel.asked`).
+AT_ANY_SPEED = "smallest at any speed"
 #: How constant weights may lie in flash: name → what it is.
 FORMS = {
     PLAIN: "one byte for each weight",

@@ -49,7 +49,7 @@ def decoding(
             speed=speed,
             form=form.name,
             code=form.code["fully_connected_dot"],
-            per_call=form.per_call,
+            per_call=0,
             asked=form.asked,
         )
 

@@ -137,14 +137,14 @@ def depthwise_accepts(call: Call[Any]) -> bool:
     return call.input(0).shape[3] == channels >= 4 and rounds_down(call)
 
 
-def depthwise_launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
+def depthwise_launch(call: Call[ConvAttrs], most: int) -> Sequence[Launch]:
     _, kernel_h, kernel_w, channels = call.input(1).shape
     (batch, in_h, in_w, _), (_, out_h, out_w, _), attrs = call.input(0).shape, call.output.shape, call.attrs
     rows = (kernel_h - 1) * attrs.dilation[0] + 1
     reach = (out_w - 1) * attrs.stride[1] + (kernel_w - 1) * attrs.dilation[1] + 1
     width = max(reach, attrs.padding[2] + in_w)
     each = 8 * (rows * width + kernel_h * kernel_w)
-    groups = max(1, min(-(-channels // 4), BAND_BYTES // each))
+    groups = max(1, min(-(-channels // 4), most // each))
     params: Params = {
         "ring.in_h": in_h, "ring.in_w": in_w, "ring.channels": channels,
         "ring.pad_top": attrs.padding[0], "ring.pad_left": attrs.padding[2],
@@ -179,14 +179,13 @@ def dense_launch(call: Call[Any]) -> Sequence[Launch]:
     return (Launch((0,), (0,), params, scratch=2 * (depth // 8 * 8)),)
 
 
-KERNELS = (
-    kernel(BAND_BYTES),
-    kernel(ROOMY_BYTES, roomy=True),
-    Kernel(
+def depthwise_kernel(most: int) -> Kernel:
+    """DEPTHWISE_CONV_2D with about `most` bytes of widened rows."""
+    return Kernel(
         op=("DEPTHWISE_CONV_2D",),
         template="depthwise_conv_2d/dsp",
         function="depthwise_conv_2d_dsp",
-        launch=depthwise_launch,
+        launch=partial(depthwise_launch, most=most),
         accepts=depthwise_accepts,
         uses=(
             "common/requantize",
@@ -200,7 +199,13 @@ KERNELS = (
         requires=frozenset({"dsp"}),
         overlap=blocks_of_channels,
         speed=3.0,
-    ),
+    )
+
+
+KERNELS = (
+    kernel(BAND_BYTES),
+    kernel(ROOMY_BYTES, roomy=True),
+    depthwise_kernel(BAND_BYTES),
     Kernel(
         op=("FULLY_CONNECTED",),
         template="fully_connected/dsp",

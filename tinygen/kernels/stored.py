@@ -31,8 +31,10 @@ PLAIN_KERNELS = (
     *depthwise_conv_2d.KERNELS,
     *fully_connected.KERNELS,
     *transpose_conv.KERNELS,
-    *(kernel for kernel in dsp.KERNELS if kernel.op == ("DEPTHWISE_CONV_2D",)),
-    dsp.kernel(2 * dsp.BAND_BYTES),  # each band unpacks all filters
+    # with what they unpack, these take no more scratch memory than those of plain weights
+    dsp.depthwise_kernel(dsp.BAND_BYTES * 3 // 4),
+    dsp.kernel(dsp.BAND_BYTES * 3 // 4),
+    dsp.kernel(dsp.BAND_BYTES * 2, roomy=True),  # each band unpacks all filters
     dsp.kernel(dsp.ROOMY_BYTES, roomy=True),
 )
 #: Bytes of scratch memory for unpacked filters; one filter may take more.
