@@ -1,7 +1,7 @@
 """How small models of the zoo become at what loss, and what each technique contributes.
 
-    python -m benchmarks.search [--rows WORD] [--seeds N] [--effort quick|normal|none] [--no-ablation] [--verify]
-                                [--write docs/search-results.md]
+    python -m benchmarks.search [--rows WORD] [--seeds N] [--parts rows,ablation,searches] [--effort quick]
+                                [--verify] [--write docs/search-results.md]
 
 Every row is measured on seeded splits into samples to fit and train with, and samples to test, which nothing else has
 seen. `--verify` runs the program of the first split on the host and under QEMU. The exit code is 1 if a goal is
@@ -147,7 +147,16 @@ def rows(options: argparse.Namespace, said: Callable[[str], None]) -> list[dict[
         where = proven(graphs[0]) if options.verify else None
         alone = by_hand(row) if options.verify and row.points is None else None
         met = reached(row, runs)
-        found.append({**asdict(row), "reached": met, "runs": [asdict(r) for r in runs], "proven": where, "cli": alone})
+        found.append(
+            {
+                "row": row.name,
+                **asdict(row),
+                "reached": met,
+                "runs": [asdict(r) for r in runs],
+                "proven": where,
+                "cli": alone,
+            }
+        )
         said(f"{row.name:<10} {'reached' if met else 'MISSED'}")
     return found
 
@@ -179,10 +188,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default="", help="rows with this in their names")
     parser.add_argument("--seeds", type=int, default=3, help="splits for each row")
-    parser.add_argument("--no-ablation", action="store_true", help="goals only")
-    parser.add_argument("--effort", default="quick", help="of the budget search; 'none' leaves it out")
+    parser.add_argument("--parts", default="rows,ablation,searches", help="what to measure")
+    parser.add_argument("--effort", default="quick", help="of the budget search")
     parser.add_argument("--verify", action="store_true", help="run the programs on the host and under QEMU")
-    parser.add_argument("--write", type=Path, help="the page to write, its data and its picture beside it")
+    parser.add_argument("--write", type=Path, help="the page to write; what is not measured now stays")
     options = parser.parse_args(argv)
     if not zoo.PRESENT:
         print(zoo.ABSENT, file=sys.stderr)
@@ -196,13 +205,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     def said(line: str) -> None:
         print(line, flush=True)
 
-    found = rows(options, said)
-    by_search = [] if options.effort == "none" else searches(options, said)
-    parts = [] if options.no_ablation else ablation(options, said)
-    if options.write:
-        data = {"target": TARGET, "seeds": options.seeds, "rows": found, "searches": by_search, "ablation": parts}
-        page.write(options.write, data)
-    return 0 if all(row["reached"] for row in found) else 1
+    kept = page.Kept(options.write, TARGET)
+    for part, measured in (("rows", rows), ("ablation", ablation), ("searches", searches)):
+        if part in options.parts.split(","):
+            kept.take(part, measured(options, said))
+    return 0 if all(row["reached"] for row in kept.data["rows"]) else 1
 
 
 if __name__ == "__main__":

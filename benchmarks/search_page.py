@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.compression_data import TASKS
+from benchmarks.search_rows import ROWS
 
 HEAD = """\
 # Small models, and what made them small
 
 `make search` makes this page. Bytes are those of weights and biases as the C for {target} stores them, codebooks and
 positions included; "all" counts every constant, requantization and softmax tables included. Each row is measured on
-{seeds} seeded splits of its data. Recipes see, fit and train with one part, without labels, and are judged by the
+up to {seeds} seeded splits of its data. Recipes see, fit and train with one part, without labels, and are judged by the
 other. Points are of accuracy below int8; without labels, of agreement with the float model, below that of int8.
 """
 
@@ -45,6 +46,25 @@ def run_line(row: Any, run: Any) -> str:
     return f"{row.name:<10} split {run.seed}  {sizes}, lost {run.lost:5.2f}, {run.sqnr:.1f} dB, {run.seconds:.0f} s"
 
 
+class Kept:
+    """What was measured before, and is now, part by part and row by row; the page of `path` after each part."""
+
+    def __init__(self, path: Path | None, target: str) -> None:
+        before = path.with_suffix(".json") if path else None
+        self.path = path
+        self.data: dict[str, Any] = json.loads(before.read_text()) if before and before.exists() else {}
+        self.data |= {"target": target} | {part: self.data.get(part, []) for part in ("rows", "ablation", "searches")}
+
+    def take(self, part: str, found: Sequence[Mapping[str, Any]]) -> None:
+        """Lines of `part`, in place of those of the same rows."""
+        names = [row.name for row in ROWS]
+        fresh = {line["row"] for line in found}
+        lines = [line for line in self.data[part] if line["row"] not in fresh] + list(found)
+        self.data[part] = sorted(lines, key=lambda line: names.index(line["row"]))
+        if self.path:
+            write(self.path, self.data)
+
+
 def write(path: Path, found: Mapping[str, Any]) -> None:
     """The page, and beside it its data and its picture."""
     data, picture = path.with_suffix(".json"), path.with_suffix(".svg")
@@ -55,7 +75,7 @@ def write(path: Path, found: Mapping[str, Any]) -> None:
 
 
 def _lines(found: Mapping[str, Any], data: str, picture: str) -> Iterator[str]:
-    yield HEAD.format(target=found["target"], seeds=found["seeds"])
+    yield HEAD.format(target=found["target"], seeds=max((len(row["runs"]) for row in found["rows"]), default=0))
     yield "| model | data | int8 | goal | reached | all | int8, then | lost: mean, worst | SQNR | recipe | time | |"
     yield "|---|---|--:|--:|--:|--:|--:|--:|--:|---|--:|---|"
     yield from map(_row, found["rows"])
@@ -69,7 +89,7 @@ def _lines(found: Mapping[str, Any], data: str, picture: str) -> Iterator[str]:
     for row in found["rows"]:
         for run in row["runs"]:
             lost, noise = f"{run['before'] - run['after']:.2f}", f"{run['sqnr_before']:.1f}, {run['sqnr']:.1f} dB"
-            yield f"| {row['name']} | {run['seed']} | {run['bytes']:,} | {lost} | {noise} |"
+            yield f"| {row['row']} | {run['seed']} | {run['bytes']:,} | {lost} | {noise} |"
     if found["searches"]:
         yield SEARCHES
         yield from (_found(line, found["rows"]) for line in found["searches"])
@@ -93,7 +113,7 @@ def _row(row: Mapping[str, Any]) -> str:
 
 
 def _found(line: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
-    goal = _goal(next(row for row in rows if row["name"] == line["row"]))
+    goal = _goal(next(row for row in rows if row["row"] == line["row"]))
     lost, verdict = f"{line['before'] - line['after']:.2f}", "reached" if line["reached"] else "**missed**"
     sizes = f"{line['effort']} | {goal} | **{line['bytes']:,}** | {lost} | {line['sqnr']:.1f} dB"
     return f"| {line['row']} | {sizes} | {line['seconds']:.0f} s | {verdict} |"

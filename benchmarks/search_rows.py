@@ -38,6 +38,8 @@ ROWS = (
 )
 #: Rows whose recipes are taken apart.
 TAKEN_APART = ("kws third", "mnist", "ad")
+#: Details of techniques that are taken apart, too, and what they are then.
+PLAIN = {"copies": 0, "mixes": 0, "hints": 0.0, "codebook": "fixed", "scale": "channel", "spread": "uniform"}
 
 
 def variants(row: Row) -> dict[str, list[dict[str, Any]]]:
@@ -46,7 +48,7 @@ def variants(row: Row) -> dict[str, list[dict[str, Any]]]:
     found = {"all": entries}
     for i, entry in enumerate(entries):
         found[f"without {_called(entries, i)}"] = entries[:i] + entries[i + 1 :]
-        for key, plain in (("copies", 0), ("codebook", "fixed"), ("scale", "channel"), ("spread", "uniform")):
+        for key, plain in PLAIN.items():
             if entry.get(key, plain) != plain:
                 changed = {**entry, key: plain}
                 found[f"{entry['name']} with {key} {plain}"] = [*entries[:i], changed, *entries[i + 1 :]]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from benchmarks.compression_data import TASKS
 from benchmarks.search import Run, reached
-from benchmarks.search_page import write
+from benchmarks.search_page import Kept
 from benchmarks.search_rows import ROWS, TAKEN_APART, Row, variants
 from tinygen.compress.recipe import of_content
 
 RUN = Run(0, 1000, 250, 300, 900, 100, 91.0, 90.5, 40.0, 20.0, 9.0)
-ROW = Row("kws", "kws", "kws-third", 250, 0.5)
+ROW = Row("kws third", "kws", "kws-third", 250, 0.5)
 
 
 def test_every_split_has_to_be_small_and_their_mean_good() -> None:
@@ -33,14 +33,26 @@ def test_rows_have_tasks_and_their_recipes_come_apart() -> None:
 
 
 def test_the_page_shows_splits_and_parts(tmp_path: Path) -> None:
-    row = {**asdict(ROW), "reached": False, "runs": [asdict(RUN)], "proven": "cortex-m4", "cli": "`tinygen build`"}
-    part = {"row": "kws", "task": "kws", "what": "without share", **asdict(RUN)}
-    line = {"row": "kws", "effort": "quick", "reached": True, "proven": None, **asdict(RUN)}
-    found = {"target": "cortex-m4", "seeds": 1, "rows": [row], "searches": [line], "ablation": [part]}
-    write(tmp_path / "search.md", {**found, "ablation": []})
+    row = {
+        "row": ROW.name,
+        **asdict(ROW),
+        "reached": False,
+        "runs": [asdict(RUN)],
+        "proven": "cortex-m4",
+        "cli": "`tinygen build`",
+    }
+    part = {"row": "kws third", "task": "kws", "what": "without share", **asdict(RUN)}
+    line = {"row": "kws third", "effort": "quick", "reached": True, "proven": None, **asdict(RUN)}
+    kept = Kept(tmp_path / "search.md", "cortex-m4")
+    kept.take("rows", [row])
+    kept.take("searches", [line])
     assert not (tmp_path / "search.svg").exists()
+    kept = Kept(tmp_path / "search.md", "cortex-m4")
+    kept.take("ablation", [part])
+    kept.take("searches", [line])
+    assert len(kept.data["rows"]) == len(kept.data["searches"]) == 1 and (tmp_path / "search.svg").exists()
     text = (tmp_path / "search.md").read_text()
     assert json.loads((tmp_path / "search.json").read_text())["rows"][0]["runs"][0]["bytes"] == 250
-    assert "**missed**" in text and "| kws | 0 | 250 | 0.50 | 40.0, 20.0 dB |" in text
+    assert "**missed**" in text and "| kws third | 0 | 250 | 0.50 | 40.0, 20.0 dB |" in text
     assert "under QEMU (cortex-m4)" in text
-    assert "| kws | quick | 250 at ≤ 0.5 points | **250** | 0.50 | 20.0 dB | 9 s | reached |" in text
+    assert "| kws third | quick | 250 at ≤ 0.5 points | **250** | 0.50 | 20.0 dB | 9 s | reached |" in text
