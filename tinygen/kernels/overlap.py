@@ -168,6 +168,11 @@ def tile_by_tile(call: Call[Any], launch: Launch) -> Rooms:
     return {0: swept(low, filters, tile, again=1 - tile * filters)}
 
 
+def rows_copied_but_rest(call: Call[Any], launch: Launch) -> Rooms:
+    """`rows_copied`, but for single elements that are read again, if the list of them holds more than its end."""
+    return unit_by_unit(call, launch) if np.size(launch.params["rest_units"]) > 1 else rows_copied(call, launch)
+
+
 def rows_widened(call: Call[Any], launch: Launch) -> Rooms:
     """A matrix product that copies eights of a row, and reads the rest again for every four units."""
     depth, units = field(launch, "depth"), field(launch, "units")

@@ -17,7 +17,7 @@ from tinygen.ir.types import Array
 from tinygen.kernels.base import Kernel, Launch, int8, int16
 from tinygen.kernels.channels import folded_bias, output_params
 from tinygen.kernels.conv_2d import spatial_params
-from tinygen.kernels.overlap import in_twos, rows_copied
+from tinygen.kernels.overlap import in_twos, rows_copied, rows_copied_but_rest
 from tinygen.ops.base import Call
 from tinygen.ops.convolution import ConvAttrs, input_of, weights_of
 
@@ -142,6 +142,7 @@ KERNELS = (
         accepts=four_accepts,
         uses=("common/requantize", "common/v6m_four"),
         requires=frozenset({"v6m"}),
+        overlap=rows_copied_but_rest,
         speed=2.9,
     ),
     Kernel(

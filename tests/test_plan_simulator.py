@@ -1,0 +1,124 @@
+"""Plans against a simulator that shares nothing with the planner, and against garbage in all dead bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests import zoo
+from tests.laws import assert_equal, draw_inputs, load, run_texts
+from tests.plan_simulator import dead_bytes, simulate
+from tests.stripe_models import network
+from tests.tflite_builder import ModelBuilder
+from tinygen import api
+from tinygen.emit.render import emit
+from tinygen.ir.graph import Graph
+from tinygen.ir.program import Program
+from tinygen.lower import Optimize, lower
+from tinygen.passes import lossless, run_passes
+from tinygen.plan.arena import Plan, plan
+from tinygen.reference import run
+from tinygen.target import load_target
+
+FEATURES = ("", "dsp", "v6m", "mve")
+SIZES: tuple[Optimize, ...] = ("balanced", "ram", "speed", "size")
+MODELS = ("ad01_int8", "ic01_int8", "kws01_int8", "vww01_int8")
+
+
+def lowered(graph: Graph, feature: str, optimize: Optimize) -> Program:
+    return lower(graph, replace(load_target("host"), features=frozenset({feature} - {""})), optimize)
+
+
+def joining(seed: int) -> Graph:
+    """Pieces of an input that go different ways and are joined, some more than once, along the outermost axis."""
+    rng, b, q = np.random.default_rng(seed), ModelBuilder(), ("int8", 0.1, 0)
+    rows = 8
+    x = b.tensor((rows, 4), *q)
+    pieces = [b.tensor((rows // 2, 4), *q) for _ in range(2)]
+    b.op("SPLIT", [b.constant(0), x], pieces, "SplitOptions", numSplits=2)
+    known = [(p, rows // 2) for p in pieces] + [(x, rows)]
+    for _ in range(5):
+        kind, (source, count) = rng.integers(3), known[rng.integers(len(known))]
+        if kind == 0:
+            y = (b.tensor((count, 4), *q), count)
+            b.op("ELU", [source], [y[0]])
+        elif kind == 1:
+            other, more = known[rng.integers(len(known))]
+            y = (b.tensor((count + more, 4), *q), count + more)
+            b.op("CONCATENATION", [source, other], [y[0]], "ConcatenationOptions", axis=0)
+        else:
+            y = (b.tensor((count // 2, 4), *q), count // 2)
+            places = b.constant([count - count // 2, 0]), b.constant([count // 2, 4])
+            b.op("SLICE", [source, *places], [y[0]], "SliceOptions")
+        known.append(y)
+    return load(b.finish([x], [known[-1][0], known[-2][0]]))
+
+
+def graphs() -> list[Graph]:
+    return [*(network(seed, 5) for seed in range(12)), *(joining(seed) for seed in range(12))]
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_random_networks(feature: str) -> None:
+    used = 0
+    for number, graph in enumerate(graphs()):
+        program = lowered(graph, feature, SIZES[number % len(SIZES)])
+        layout = plan(program)
+        simulate(graph, program, layout)
+        used += len(layout.overlaps) + len(layout.ties)
+    assert used > 20
+
+
+@pytest.mark.skipif(not zoo.PRESENT, reason=zoo.ABSENT)
+@pytest.mark.parametrize("name", MODELS)
+def test_benchmarks(name: str) -> None:
+    graph, _ = run_passes(api.load(zoo.path_of(f"mlperf_tiny/{name}")), lossless(()))
+    for feature in ("dsp", "mve"):
+        program = lowered(graph, feature, "balanced")
+        simulate(graph, program, plan(program))
+
+
+def test_simulator_finds_faults() -> None:
+    """Wherever an overlapping output lies nearer than it may, and where two buffers share a byte."""
+    found, tried = 0, 0
+    for graph in graphs():
+        program = lowered(graph, "", "balanced")
+        layout = plan(program)
+        for name in sorted({o.output for o in layout.overlaps}):
+            tried += 1
+            try:
+                simulate(graph, program, replace(layout, offsets={**layout.offsets, name: layout.offsets[name] + 8}))
+            except (AssertionError, IndexError):
+                found += 1
+    assert tried > 20
+    assert found > 0.5 * tried, "some outputs may lie anywhere in a piece of the arena"
+
+
+def poison(program: Program, layout: Plan) -> str:
+    """C that fills what is dead after each step with garbage, as the hook of `program`."""
+    name = program.name
+    lines = ["#include <string.h>", f"static void {name}_poison(unsigned char *a, int step) {{", "switch (step) {"]
+    for step, dead in enumerate(dead_bytes(program, layout)):
+        fills = " ".join(f"memset(a + {at}, {0x5A + step % 7}, {size});" for at, size in dead)
+        lines.append(f"case {step}: {fills} break;")
+    lines += ["default: break; } }", f"#define {name.upper()}_HOOK(step) {name}_poison(arena->bytes, step)", ""]
+    return "\n".join(lines)
+
+
+def test_dead_bytes_do_not_matter() -> None:
+    """Under the sanitizers, with garbage in everything that no later step is to read."""
+    made, sets, texts = graphs(), [], list[Mapping[str, str]]()
+    for number, graph in enumerate(made):
+        graph = replace(graph, name=f"m{number}")
+        program = lowered(graph, FEATURES[number % 4], SIZES[number // 4 % 4])
+        layout = plan(program)
+        files = emit(program, layout, [])
+        files[f"m{number}.c"] = poison(program, layout) + files[f"m{number}.c"]
+        texts.append(files)
+        sets.append(draw_inputs(graph, number, count=1))
+    for graph, some, answers in zip(made, sets, run_texts(made, texts, sets), strict=True):
+        for inputs, got in zip(some, answers, strict=True):
+            assert_equal("with garbage in dead bytes", got, run(graph, inputs))
