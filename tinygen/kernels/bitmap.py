@@ -24,4 +24,4 @@ FORM = Form(
     pack=pack,
     code={"conv_2d": 300, "fully_connected": 300, "depthwise_conv_2d": 300, "transpose_conv": 300},
 )
-KERNELS = tuple(kernel for kernel in unpacked(FORM) if not {"CONV_2D", "FULLY_CONNECTED"} & {*kernel.op})
+KERNELS = unpacked(FORM, lambda plain: not {"CONV_2D", "FULLY_CONNECTED"} & {*plain.op})

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir.types import Array
-from tinygen.kernels import conv_2d, depthwise_conv_2d, dsp, fully_connected, transpose_conv
+from tinygen.kernels import conv_2d, depthwise_conv_2d, dsp, fully_connected, mve, transpose_conv, v6m
 from tinygen.kernels.base import Kernel, Launch, Rooms
 from tinygen.ops import all_ops
 from tinygen.ops.base import Call
@@ -36,9 +36,17 @@ PLAIN_KERNELS = (
     dsp.kernel(dsp.BAND_BYTES * 3 // 4),
     dsp.kernel(dsp.BAND_BYTES * 2, roomy=True),  # each band unpacks all filters
     dsp.kernel(dsp.ROOMY_BYTES, roomy=True),
+    *(kernel for kernel in mve.KERNELS if kernel.template in ("conv_2d/mve", "fully_connected/mve")),
+    *(kernel for kernel in v6m.KERNELS if kernel.template == "conv_2d/v6m"),
 )
 #: Bytes of scratch memory for unpacked filters; one filter may take more.
 SCRATCH = 1024
+#: The same where each of them takes the windows anew.
+SCRATCH_BESIDE_WINDOWS = 2048
+#: Bytes of scratch memory behind unpacked filters, which a kernel may read.
+BEHIND = {"conv_2d_v6m": 3}
+#: Instructions for each value of a window, each time that windows are taken anew for other filters.
+WINDOWS = {"conv_2d_mve": 0.3, "conv_2d_v6m": 3.5}
 
 
 @dataclass(frozen=True)
@@ -80,9 +88,9 @@ def rows_of(call: Call[Any]) -> Array:
     return np.ascontiguousarray(weights.reshape(len(weights), -1))
 
 
-def unpacked(form: Form) -> tuple[Kernel, ...]:
-    """A kernel of `form` for each plain one of int8 activations."""
-    return tuple(_kernel(plain, form) for plain in PLAIN_KERNELS if not plain.wide)
+def unpacked(form: Form, wanted: Callable[[Kernel], bool] = lambda plain: True) -> tuple[Kernel, ...]:
+    """A kernel of `form` for each plain one of int8 activations that is `wanted`."""
+    return tuple(_kernel(plain, form) for plain in PLAIN_KERNELS if not plain.wide and wanted(plain))
 
 
 def _kernel(plain: Kernel, form: Form) -> Kernel:
@@ -95,18 +103,24 @@ def _kernel(plain: Kernel, form: Form) -> Kernel:
     def launch(call: Call[Any]) -> Sequence[Launch]:
         (one,), rows = plain.launch(call), rows_of(call)
         at_once, count = _at_once(plain.function, one.params, rows)
-        scratch = one.scratch + -(-count * rows.shape[1] // 8) * 8 if one.scratch else count * rows.shape[1]
+        weights = -(-(count * rows.shape[1] + BEHIND.get(plain.function, 0)) // 8) * 8
+        scratch = one.scratch + weights if one.scratch else count * rows.shape[1]
         return (replace(one, params={**nested(form, call, one), **at_once}, scratch=scratch),)
 
     def overlap(call: Call[Any], one: Launch) -> Rooms:
         """Filters that are unpacked after others read the whole input again."""
+        (alone,), rows = plain.launch(call), rows_of(call)
+        all_at_once = _at_once(plain.function, alone.params, rows)[1] >= len(rows)
         passes_once = plain.function.startswith(("conv_2d_dsp", "depthwise_conv_2d"))
-        return plain.overlap(call, one) if passes_once or _unpacks_all(call, one) else {}
+        return plain.overlap(call, one) if passes_once or all_at_once else {}
 
     def speed(call: Call[Any]) -> float:
         products = plain.speed(call) if callable(plain.speed) else plain.speed
-        passes = dsp.passes(plain.launch(call)[0]) if plain.function == "conv_2d_dsp" else 1
-        return products + form.unpacking * passes * rows_of(call).size / max(1, all_ops()[call.op].macs(call))
+        rows, launched = rows_of(call), plain.launch(call)[0]
+        passes = dsp.passes(launched) if plain.function == "conv_2d_dsp" else 1
+        again = -(-len(rows) // _at_once(plain.function, launched.params, rows)[1]) - 1
+        windows = WINDOWS.get(plain.function, 0.0) * again / len(rows)
+        return products + windows + form.unpacking * passes * rows.size / max(1, all_ops()[call.op].macs(call))
 
     return replace(
         plain,
@@ -118,7 +132,7 @@ def _kernel(plain: Kernel, form: Form) -> Kernel:
         overlap=overlap,
         speed=speed,
         form=form.name,
-        code=form.code[plain.function.removesuffix("_dsp")],
+        code=form.code[plain.function.rsplit("_mve")[0].rsplit("_dsp")[0].rsplit("_v6m")[0]],
         per_call=form.per_call,
         asked=form.asked,
     )
@@ -128,14 +142,8 @@ def nested(form: Form, call: Call[Any], plain: Launch) -> dict[str, int | float 
     """The fields of a kernel of `form`: those of the `plain` launch as ``plain``, the packed weights as ``stored``."""
     stored = form.of(call)
     assert stored is not None, "only what is accepted is launched"
-    params = {f"plain.{name}": value for name, value in plain.params.items() if name != "weights"}
+    params = {f"plain.{name}": value for name, value in plain.params.items() if name.split(".")[-1] != "weights"}
     return {**params, **{f"stored.{name}": value for name, value in stored.items()}}
-
-
-def _unpacks_all(call: Call[Any], launch: Launch) -> bool:
-    """Whether the filters that are unpacked at a time are all."""
-    rows, room = rows_of(call), launch.scratch
-    return room >= rows.size
 
 
 def _at_once(function: str, params: Mapping[str, Any], rows: Array) -> tuple[dict[str, int], int]:
@@ -145,6 +153,12 @@ def _at_once(function: str, params: Mapping[str, Any], rows: Array) -> tuple[dic
         return {}, channels
     if function == "conv_2d_dsp":
         return {}, 2
+    if function in WINDOWS:
+        filters = min(max(2, SCRATCH_BESIDE_WINDOWS // size // 2 * 2), channels)
+        return {"filters": filters}, filters
+    if function == "fully_connected_mve":
+        units = min(max(4, SCRATCH // size // 4 * 4), channels)
+        return {"units": units}, units
     count = max(1, min(SCRATCH // size, channels))
     if function == "conv_2d":
         filters = min(params["filters"], count)

@@ -1,4 +1,4 @@
-"""Kernels of storage forms for the DSP extension: they compute what the reference does, on the host and on Cortex-M."""
+"""Kernels of storage forms for instructions of some cores: they compute what the reference does."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.convolutions import Spatial, output_quant, spatials, weight_scales
+from tests.forms import DRAWS, stored
 from tests.laws import load
-from tests.operators import test_fully_connected
+from tests.operators import test_conv_2d, test_fully_connected
 from tests.operators.test_dsp import CORES, M4, assert_computes, assert_runs
-from tests.operators.test_sparse_forms import asking, convolution, matrix, refused, sparse
+from tests.operators.test_sparse_forms import NAMES, asking, convolution, matrix, refused, sparse
 from tests.strategies import FEW, quants
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array
 from tinygen.kernels import kernels_for, numbers_dsp
 from tinygen.kernels.base import PLAIN, Kernel
 from tinygen.lower import lower
+from tinygen.target import load_target
 
 KERNELS = {"conv_2d/dsp_blocks", "sparse/dsp_blocks", "fully_connected/dsp_codebook", "fully_connected/dsp_packed"}
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Within it, a storage form has only its kernels for the DSP extension."""
+def alone(feature: str = "dsp") -> Iterator[None]:
+    """Within it, a storage form has only its kernels that require `feature`."""
 
     def offered(op: str) -> list[Kernel]:
-        return [k for k in kernels_for(op) if k.form == PLAIN or "dsp" in k.requires]
+        return [k for k in kernels_for(op) if k.form == PLAIN or feature in k.requires]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tinygen.selection.kernels_for", offered)
@@ -143,6 +145,37 @@ def test_laws(graphs: tuple[Graph, ...]) -> None:
 def test_laws_on_cortex_m4(tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[Graph, ...]]) -> None:
     with alone():
         assert_runs([g for some in drawn for g in some], "cortex-m4", tmp_path_factory.mktemp("drawn"), prefer=False)
+
+
+def unpacked() -> list[Graph]:
+    """For each form a convolution whose filters are unpacked two by two, the last alone, and a dense layer."""
+    quant, rng, graphs = ((0.1, -3), [0.02], (1.0, 3)), np.random.default_rng(0), []
+    for number, form in enumerate((*DRAWS, *NAMES)):
+        files = [
+            test_conv_2d.build(Spatial((1 + number % 2, 4, 5, 84), (3, 3), (1, 2), activation=1), 1, 5, number, *quant),
+            test_fully_connected.simple((1 + number % 2, 200), (6, 200), 0.01),
+        ]
+        for graph in map(load, files):
+            if form in DRAWS:
+                graphs.append(stored(graph, form, rng))
+            else:
+                name = graph.nodes[0].inputs[1]
+                weights = sparse(form, graph.constants[name].shape, number, 0.6).astype(np.int8)
+                graphs.append(asking(replace(graph, constants={**graph.constants, name: weights}), form))
+    return graphs
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize(("feature", "core", "ops"), [("mve", "cortex-m55", 2), ("v6m", "cortex-m0", 1)])
+def test_unpacked_for_other_cores(feature: str, core: str, ops: int, tmp_path: Path) -> None:
+    """Weights that are unpacked for vectors and for Armv6-M, on the host and on a core."""
+    graphs = [g for g in unpacked() if g.nodes[0].op in ("CONV_2D", "FULLY_CONNECTED")[:ops]]
+    with alone(feature):
+        kernels = {step.kernel for graph in graphs for step in lower(graph, load_target(core)).steps}
+        wanted = {f"{op}/{feature}_{form}" for op in ("conv_2d", "fully_connected")[:ops] for form in (*DRAWS, *NAMES)}
+        assert kernels == wanted
+        assert_computes(graphs, feature, prefer=False)
+        assert_runs(graphs, core, tmp_path, feature, prefer=False)
 
 
 def test_numbers_in_pairs() -> None:
