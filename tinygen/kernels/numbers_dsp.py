@@ -17,6 +17,7 @@ from tinygen.ir.types import Array
 from tinygen.kernels import codebook, dsp, packed
 from tinygen.kernels.base import Kernel, Launch
 from tinygen.kernels.codebook import looked_up, used_by_groups
+from tinygen.kernels.overlap import rows_copied
 from tinygen.ops.base import Call
 
 #: Values of a codebook, at most: two numbers of one fill a byte.
@@ -136,6 +137,7 @@ KERNELS = (
         accepts=accepts,
         uses=(*USES, "common/dsp_codebook_rows"),
         requires=frozenset({"dsp"}),
+        overlap=rows_copied,
         speed=speed,
         form=codebook.FORM.name,
         code=200,
@@ -149,6 +151,7 @@ KERNELS = (
         accepts=grid_accepts,
         uses=(*USES, "common/dsp_packed_rows"),
         requires=frozenset({"dsp"}),
+        overlap=rows_copied,
         speed=1.5,
         form=packed.FORM.name,
         code=250,

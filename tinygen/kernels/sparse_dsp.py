@@ -18,6 +18,7 @@ from tinygen.kernels import dsp
 from tinygen.kernels import sparse_layouts as layouts
 from tinygen.kernels.base import Kernel, Launch
 from tinygen.kernels.conv_2d import is_matrix_product
+from tinygen.kernels.overlap import in_bands, rows_copied
 from tinygen.kernels.sparse import BLOCKS, UNPACKING, stores
 from tinygen.kernels.stored import rows_of
 from tinygen.ops.base import Call
@@ -103,6 +104,7 @@ def convolution(coded: bool, most: int, roomy: bool = False) -> Kernel:
             "common/dsp_blocks",
         ),
         requires=frozenset({"dsp"}),
+        overlap=in_bands,
         speed=partial(speed, coded, most),
         form=BLOCKS.name,
         code=450,
@@ -125,6 +127,7 @@ KERNELS = tuple(
             accepts=partial(dense_accepts, coded),
             uses=(*COMMON, "common/blocks", "common/dsp_blocks_dot"),
             requires=frozenset({"dsp"}),
+            overlap=rows_copied,
             speed=partial(dense_speed, coded),
             form=BLOCKS.name,
             code=250,
