@@ -88,3 +88,7 @@ def test_data_is_found_inside_a_zip(wheel: Path, tmp_path: Path) -> None:
     files = checkout()
     assert first == f"{wheel}/tinygen/__init__.py {sum(name.endswith('.toml') for name in files)}"
     assert second == f"{len((ROOT / 'templates/model.h.j2').read_text())} None"
+
+
+def test_the_citation_names_this_version() -> None:
+    assert f"\nversion: {VERSION}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(page for page in DOCS.rglob("*.md") if "```sh" in page.read_text(encoding="utf-8"))
 #: Commands that need what a test cannot have (a network, hours, the zoo); `make` is checked in tests/test_docs.py.
-NOT_RUN = ("make", "pip", "git", "sudo")
+NOT_RUN = ("make", "pip", "git", "sudo", "eval")
 
 
 def has(module: str) -> bool:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from tinygen import api, doctor, running
 from tinygen.commands.compression import compress_, compressed, tell
+from tinygen.commands import project
 from tinygen.commands.data import evaluate, quantize
 from tinygen.commands.platformio import platformio_
 from tinygen.commands.profile import profile
@@ -53,14 +54,18 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, prog_name="tinygen")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Turn a trained neural network into C for a microcontroller, and prove that it computes the same bits."""
+    if ctx.invoked_subcommand != "init":
+        ctx.default_map = project.defaults(main)
 
 
 main.add_command(compare)
 main.add_command(compress_)
 main.add_command(evaluate)
 main.add_command(platformio_)
+main.add_command(project.init)
 main.add_command(profile)
 main.add_command(quantize)
 main.add_command(report)
@@ -245,6 +250,28 @@ def doctor_(as_json: bool) -> None:
         click.echo(doctor.render(checks), nl=False)
     if doctor.missing(checks):
         sys.exit(7)
+
+
+#: What stands below the help of each command.
+EXAMPLES = {
+    "build": "tinygen build model.onnx --target nrf52840-dk --flash 64K --ram 32K --calibration train.npz",
+    "compare": "tinygen compare before after --out compare.html",
+    "compress": "tinygen compress model.tflite --share 16 --calibration train.npz -o small.tflite",
+    "doctor": "tinygen doctor",
+    "evaluate": "tinygen evaluate model --data test.npz --on qemu",
+    "init": "tinygen init model.onnx --target nrf52840-dk --calibration train.npz",
+    "inspect": "tinygen inspect model.tflite",
+    "platformio": "tinygen platformio model --out firmware",
+    "profile": "tinygen profile model",
+    "quantize": "tinygen quantize model.onnx --calibration train.npz -o model.tflite",
+    "report": "tinygen report model --pictures pictures",
+    "run": "tinygen run model --inputs x.npz --outputs y.npz --on qemu",
+    "search": "tinygen search model.onnx --flash 32K --calibration train.npz --study study.log",
+    "targets": "tinygen targets nrf52840-dk",
+    "verify": "tinygen verify model --on all",
+}
+for _name, _example in EXAMPLES.items():
+    main.commands[_name].epilog = f"Example: {_example}"
 
 
 if __name__ == "__main__":

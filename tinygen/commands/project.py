@@ -1,0 +1,105 @@
+"""tinygen.toml: what the commands do in a folder without being told, and ``tinygen init``, which writes it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tinygen.commands.terminal import OUT
+from tinygen.errors import UsageError
+from tinygen.files import write_files
+from tinygen.plan.budget import parse_bytes
+from tinygen.provenance import symbol
+from tinygen.target import load_target
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FILE = "tinygen.toml"
+#: Endings of the files that ``tinygen init`` takes for models.
+MODELS = (".tflite", ".onnx", ".keras", ".tg")
+HEAD = """\
+# What tinygen does in this folder: `tinygen build`, then `tinygen verify`, need no arguments.
+# Each table is a command, each key an option of it (`tinygen build --help`), with _ for -.
+"""
+
+
+def defaults(group: click.Group) -> dict[str, Any]:
+    """The options that tinygen.toml in the current folder gives to the commands of `group`, as click takes them."""
+    file = Path(FILE)
+    if not file.is_file():
+        return {}
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{FILE}: {error}") from None
+    for name, table in tables.items():
+        command = group.commands.get(name)
+        if command is None or not isinstance(table, dict):
+            hint = _hint(name, group.commands)
+            raise UsageError(f"{FILE}: expected tables named after commands, such as [build]; got '{name}'{hint}")
+        known = {parameter.name: parameter for parameter in command.params if parameter.name}
+        for key in table:
+            if key not in known:
+                raise UsageError(f"{FILE}: [{name}] has no option '{key}'{_hint(key, known)}")
+    return tables
+
+
+def _hint(name: str, known: Mapping[str, Any]) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f": did you mean '{close[0]}'?" if close else ""
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path), required=False)
+@click.option("--target", default="cortex-m4", show_default=True, help="Core or board; `tinygen targets` lists them.")
+@click.option("--flash", help="Flash budget, such as 256K.")
+@click.option("--ram", help="RAM budget, such as 64K.")
+@click.option("--calibration", help="Samples of the model's input: .npz, .npy or a folder.")
+@click.option("--data", help="Samples with labels.")
+@click.option("--force", is_flag=True, help="Replace a tinygen.toml that is there.")
+def init(model: Path | None, force: bool, **options: str | None) -> None:
+    """Write tinygen.toml, so that `tinygen build` and `tinygen verify` need no arguments in this folder.
+
+    MODEL may be left out where the folder holds one.
+    """
+    if Path(FILE).exists() and not force:
+        raise UsageError(f"{FILE} is there already: edit it, or pass --force to replace it")
+    chosen = model if model is not None else _only_model()
+    if not chosen.exists():
+        raise UsageError(f"'{chosen}' does not exist: expected a model file")
+    load_target(str(options["target"]))
+    for limit in ("flash", "ram"):
+        if options[limit] is not None:
+            parse_bytes(str(options[limit]), f"--{limit}")
+    write_files(Path(), {FILE: "\n".join(_lines(chosen, options)).encode()})
+    OUT.print(f"wrote {FILE}; now: tinygen build")
+
+
+def _only_model() -> Path:
+    found = sorted(path for path in Path().iterdir() if path.suffix in MODELS)
+    if len(found) != 1:
+        names = ", ".join(map(str, found)) or "none"
+        raise UsageError(f"expected one model in this folder, found {names}: name it, as in: tinygen init model.tflite")
+    return found[0]
+
+
+def _lines(model: Path, options: Mapping[str, str | None]) -> Iterator[str]:
+    yield HEAD
+    yield "[build]"
+    for key, value in {"model": model.as_posix(), **options}.items():
+        if value is not None:
+            yield f"{key} = {_quoted(value)}"
+    yield f"\n[verify]\nfolder = {_quoted(symbol(model.stem, given=False))}\n"
+
+
+def _quoted(value: str) -> str:
+    """A TOML string."""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
