@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tinygen import api, doctor, running
-from tinygen.commands.compression import compress_, compressed, tell
 from tinygen.commands import project
+from tinygen.commands.compression import compress_, compressed, tell
 from tinygen.commands.data import evaluate, quantize
 from tinygen.commands.platformio import platformio_
 from tinygen.commands.profile import profile
