@@ -57,9 +57,10 @@ class Goal:
 class Effort:
     """How much is tried: counted, so that a search gives the same on every machine.
 
-    `sizes`: bytes of weights that the knapsack is solved for; `ratios`: shares of weights that pruning and low rank try
-    to do without; `tries`: bases that the goal is tried to be met with; `probes`: ways to store each layer of which is
-    measured what they add to the noise. `trials`: samples of the study after that (which need Optuna); `finalists`:
+    `sizes`: bytes of weights that the knapsack is solved for; `ratios`: shares of weights that pruning tries to do
+    without, and `ranks` those that low rank does; `tries`: bases that the goal is tried to be met with; `probes`: ways to store each layer of which is
+    measured what they add to the noise, and `samples` those on which is measured how much of it other layers make good.
+    `trials`: samples of the study after that (which need Optuna); `finalists`:
     candidates that are tuned (which needs TensorFlow), and the `steps` of that. `fine`: whether layers have all ways to
     be stored, or every other one.
     """
@@ -67,8 +68,10 @@ class Effort:
     name: str
     sizes: int
     ratios: tuple[float, ...]
+    ranks: tuple[float, ...]
     tries: int
     probes: int
+    samples: int
     trials: int = 0
     finalists: int = 0
     steps: int = 0
@@ -76,10 +79,29 @@ class Effort:
 
 
 EFFORTS: Mapping[str, Effort] = {
-    "quick": Effort("quick", 8, (0.25, 0.5), tries=1, probes=3, fine=False),
-    "normal": Effort("normal", 16, (0.15, 0.3, 0.45, 0.6, 0.75), tries=2, probes=5, trials=120, finalists=2, steps=600),
+    "quick": Effort("quick", 8, (0.25, 0.5), (), tries=1, probes=3, samples=62, fine=False),
+    "normal": Effort(
+        "normal",
+        16,
+        (0.15, 0.3, 0.45, 0.6, 0.75),
+        (0.3, 0.6),
+        tries=2,
+        probes=5,
+        samples=124,
+        trials=120,
+        finalists=2,
+        steps=600,
+    ),
     "thorough": Effort(
-        "thorough", 32, tuple(n / 10 for n in range(1, 10)), tries=4, probes=9, trials=1000, finalists=6, steps=2000
+        "thorough",
+        32,
+        tuple(n / 10 for n in range(1, 10)),
+        tries=4,
+        probes=9,
+        samples=248,
+        trials=1000,
+        finalists=6,
+        steps=2000,
     ),
 }
 

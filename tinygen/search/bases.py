@@ -44,9 +44,8 @@ def applied(
     return graph, tuple(steps)
 
 
-def structures(ratios: Sequence[float], known: Sequence[str]) -> Iterator[tuple[Entry, ...]]:
-    """What bases are made by: the techniques that change structure, of those that are `known`, with each ratio."""
-    for ratio in ratios:
-        for name in ("prune", "low-rank"):
-            if name in known:
-                yield ({"name": name, "ratio": ratio},)
+def structures(ratios: Sequence[float], ranks: Sequence[float]) -> Iterator[tuple[Entry, ...]]:
+    """What bases are made by: pruning that removes each of the `ratios`, low rank that removes each of the `ranks`."""
+    for name, shares in (("prune", ratios), ("low-rank", ranks)):
+        for share in shares:
+            yield ({"name": name, "ratio": share},)

@@ -1,9 +1,8 @@
 """For each layer: what each way to store its weights takes, and what it adds to the noise in the model's decision.
 
 Layers are fitted one at a time, on the inputs that the plain model gives them. The noise in a layer's own output is
-known for each way; how much of it arrives is measured for some of them, and interpolated for the others, since what
-arrives is nearly a multiple of it (as in `tinygen.compress.fitting.mixture`). That noise of several layers adds up is
-what the knapsack supposes, and what later steps of the search correct.
+known for each way; how much of it arrives is measured for some of them, and interpolated for the others. That noise of
+several layers adds up is what the knapsack supposes.
 """
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ import numpy as np
 from tinygen.batch import batched
 from tinygen.compress.base import Sample
 from tinygen.compress.entropy import FORM
-from tinygen.compress.fitting.layerwise import Fitted, Layer, alternatives, layers_of, stacked
+from tinygen.compress.fitting.layerwise import Fitted, Layer, layers_of, stacked
 from tinygen.compress.fitting.mixture import COMPARED, deciding, harm
+from tinygen.compress.fitting.probing import alternatives
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array, TensorType
 from tinygen.kernels.base import SMALLEST
@@ -26,6 +26,8 @@ from tinygen.search.ways import PLAIN, Way
 from tinygen.selection import Optimize, able
 from tinygen.target import Target
 
+#: What noise is at least: its logarithm is taken.
+TINY = 1e-12
 #: A layer is large enough to be sparse with this share of all weights.
 LARGE = 0.01
 
@@ -56,14 +58,14 @@ def measured(
     ways: Callable[[bool], Sequence[Way]],
     target: Target,
     optimize: Optimize,
-    probes: int,
+    probe: Probe,
 ) -> dict[str, Sequence[Option]]:
-    """The options of each layer of `graph`; of `probes` ways each, what they add is measured.
+    """The options of each layer of `graph`; `probe` measures what some of them add.
 
     `ways` are those for layers that are large, or are not.
     """
     total = sum(graph.constants[node.inputs[1]].size for node in layers_of(graph))
-    probe, found = _Probe(graph, samples, probes), dict[str, Sequence[Option]]()
+    found = dict[str, Sequence[Option]]()
     tried: list[tuple[Way, float]] = []
 
     def fits(layer: Layer) -> Iterator[Fitted | None]:
@@ -107,12 +109,12 @@ def _option(graph: Graph, node: Node, way: Way, noise: float, target: Target, op
     )  # fmt: skip
 
 
-class _Probe:
+class Probe:
     """Measures on a few samples what variants of a graph add to the noise in its decision."""
 
     def __init__(self, graph: Graph, samples: Sequence[Sample], probes: int) -> None:
         self.graph, self.probes = graph, probes
-        self.larger, batches = stacked(graph, samples[:COMPARED])
+        self.larger, batches = stacked(graph, samples[-COMPARED:])
         self.before = [run_all(self.larger, batch) for batch in batches]
         self.count = len(batches[0][0])
         name = deciding(graph)
@@ -125,13 +127,12 @@ class _Probe:
             return []
         order = np.argsort(own, kind="stable")
         chosen = np.unique(np.linspace(0, len(order) - 1, self.probes).round().astype(int))
-        known = [order[i] for i in chosen]
-        gains = [self._harm(variants[i]) / max(own[i], 1e-300) for i in known]
-        levels = np.log([max(own[i], 1e-300) for i in known])
-        between = np.interp(np.log(np.maximum(own, 1e-300)), levels, gains)
-        return [float(noise * gain) for noise, gain in zip(own, between, strict=True)]
+        levels, known = np.log(np.maximum(own, TINY)), [order[i] for i in chosen]
+        arrived = np.log([max(self.noise(variants[i]), TINY) for i in known])
+        return [float(value) for value in np.exp(np.interp(levels, levels[known], np.maximum.accumulate(arrived)))]
 
-    def _harm(self, variant: Graph) -> float:
+    def noise(self, variant: Graph) -> float:
+        """What `variant` adds, as a share of the decision's variance."""
         larger = variant if self.larger is self.graph else batched(variant, self.count)
         assert larger is not None, "what stacks still stacks with other weights"
         return harm(self.larger, larger, self.before) / self.power

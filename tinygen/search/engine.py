@@ -16,8 +16,9 @@ from tinygen.ir.graph import Graph
 from tinygen.passes import run_passes
 from tinygen.search.base import Candidate, Cost, Effort, Goal, Heard, Origin, Phase, Problem, Progress
 from tinygen.search.bases import Base, Step, applied
+from tinygen.search.context import made_good_by_others
 from tinygen.search.costs import Costs
-from tinygen.search.curves import Curves, Option, combined, measured
+from tinygen.search.curves import Curves, Option, Probe, combined, measured
 from tinygen.search.judge import Judge
 from tinygen.search.knapsack import solve, total_bytes
 from tinygen.search.ranking import best
@@ -90,16 +91,12 @@ class Search:
         return Base(recipe, steps, graph, self.judge.loss(graph) if recipe else 0.0)
 
     def curves(self, base: Base) -> Curves:
-        """The curves of a base."""
-        problem = self.problem
-        return measured(
-            base.graph,
-            problem.evidence.samples,
-            lambda large: ladder(self.effort.fine, large),
-            problem.target,
-            problem.optimize,
-            self.effort.probes,
-        )
+        """The curves of a base, as its layers are fitted in turn."""
+        problem, samples = self.problem, self.problem.evidence.samples
+        probe = Probe(base.graph, samples, self.effort.probes)
+        ways = lambda large: ladder(self.effort.fine, large)  # noqa: E731  # what is asked for, in one line
+        found = measured(base.graph, samples, ways, problem.target, problem.optimize, probe)
+        return made_good_by_others(base.graph, samples[: self.effort.samples], found, probe)
 
     def proxy(self, base: Base, options: Mapping[str, Option]) -> Graph:
         """What the techniques would make of `base`, nearly: layers fitted apart from each other."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tinygen.compress import Bought
-from tinygen.compress.recipe import techniques
 from tinygen.passes.base import macs
 from tinygen.search.base import Candidate, Effort, Found, Goal, Heard, Problem, Study, silent
 from tinygen.search.bases import Base, Step, structures
@@ -21,6 +20,8 @@ from tinygen.search.ranking import frontier, rank
 HOPE = 1.5
 #: How often the size asked of a knapsack is corrected by that of what the techniques made.
 CORRECTIONS = 3
+#: Noise, as a share of the decision's variance, with which a model is of no use; and sizes looked at to find where.
+LOST, STEPS = 0.4, 64
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def search(problem: Problem, goal: Goal, effort: Effort, study: Study | None = N
 
 def started(made: Search) -> list[Start]:
     """The bases that promise something, with their curves; the plain one first."""
-    recipes = list(structures(made.effort.ratios, tuple(techniques())))
+    recipes = list(structures(made.effort.ratios, made.effort.ranks))
     made.begin("curves", len(recipes) + 1)
     plain = made.base(())
     curves = made.curves(plain)
@@ -103,8 +104,10 @@ def _corrected(made: Search, start: Start, options: Mapping[str, Option]) -> Can
 
 def spread(made: Search, starts: Sequence[Start]) -> None:
     """Candidates over the whole range of sizes, each of the base that promises most."""
-    low, high = min(s.knapsack.smallest for s in starts), starts[0].knapsack.largest
-    sizes = np.geomspace(max(low, 1), high, made.effort.sizes + 1)[:-1]
+    low, high = max(min(s.knapsack.smallest for s in starts), 1), starts[0].knapsack.largest
+    tried = np.geomspace(low, high, STEPS)
+    low = next((size for size in tried if min(s.noise(size) for s in starts) <= LOST), low)
+    sizes = np.geomspace(low, high, made.effort.sizes + 1)[:-1]
     made.begin("knapsack", len(sizes))
     for size in sizes[::-1].tolist():
         start = min(starts, key=lambda s: s.noise(size))

@@ -101,7 +101,7 @@ def rewrite(graph: Graph, samples: Sequence[Sample], chosen: Callable[[Node], bo
 
     Raises `UsageError` without samples.
     """
-    walk, done, declined = _Walk(graph, samples), list[str](), list[str]()
+    walk, done, declined = LayerWalk(graph, samples), list[str](), list[str]()
     for index in walk.through(chosen):
         try:
             walk.graph, said = walk.changed(index, fit)
@@ -115,35 +115,14 @@ def variants(
     graph: Graph, samples: Sequence[Sample], chosen: Callable[[Node], bool], fit: Fit
 ) -> Iterator[tuple[Node, Graph]]:
     """For each layer that is `chosen` and not declined: `graph` with what `fit` makes of this layer only."""
-    walk = _Walk(graph, samples)
+    walk = LayerWalk(graph, samples)
     for index in walk.through(chosen):
         with suppress(Declined):
             yield graph.nodes[index], transplanted(graph, walk.original, walk.changed(index, fit)[0])
 
 
-def alternatives(
-    graph: Graph,
-    samples: Sequence[Sample],
-    chosen: Callable[[Node], bool],
-    fits: Callable[[Layer], Iterator[Fitted | None]],
-) -> Iterator[tuple[Node, list[Graph | None]]]:
-    """For each layer that is `chosen`: `graph` with each of what `fits` makes of this layer only.
-
-    None where that is None, or could not run.
-    """
-    walk = _Walk(graph, samples)
-    for index in walk.through(chosen):
-        seen, made = walk.seen(index), list[Graph | None]()
-        for fitted in fits(seen.layer):
-            made.append(None)
-            if fitted is not None:
-                with suppress(Declined):
-                    made[-1] = transplanted(graph, walk.original, walk.refitted(index, seen, fitted))
-        yield graph.nodes[index], made
-
-
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
     """A layer with what its walk knows of it."""
 
     call: Call[Any]
@@ -151,7 +130,7 @@ class _Seen:
     layer: Layer
 
 
-class _Walk:
+class LayerWalk:
     """The original graph and the one that changes, up to a node: what both hold for each batch of samples.
 
     Tensors that are the same in both are held once, in `exact`. Where the graph stacks, both take many samples at once.
@@ -193,13 +172,13 @@ class _Walk:
         said = f"{fitted.said}, {decibels(layer.signal, layer.noise(fitted.real)):.1f} dB"
         return self.refitted(index, seen, fitted), said
 
-    def seen(self, index: int) -> _Seen:
+    def seen(self, index: int) -> Seen:
         """Node `index` on the inputs that reach it."""
         node = self.graph.nodes[index]
         call, found = call_of(self.graph, node), moments(self._rows(node))
-        return _Seen(call, found, _layer(self.graph, node, call, found))
+        return Seen(call, found, _layer(self.graph, node, call, found))
 
-    def refitted(self, index: int, seen: _Seen, fitted: Fitted) -> Graph:
+    def refitted(self, index: int, seen: Seen, fitted: Fitted) -> Graph:
         """The graph with these weights in node `index`. Raises `Declined`."""
         bias = _bias(seen.call, seen.moments, seen.layer, fitted)
         changed = _with(self.graph, self.graph.nodes[index], seen.call, fitted, bias)
