@@ -58,9 +58,9 @@ class Effort:
     """How much is tried: counted, so that a search gives the same on every machine.
 
     `sizes`: bytes of weights that the knapsack is solved for; `ratios`: shares of weights that pruning tries to do
-    without, and `ranks` those that low rank does; `tries`: bases that the goal is tried to be met with; `probes`: ways to store each layer of which is
-    measured what they add to the noise, and `samples` those on which is measured how much of it other layers make good.
-    `trials`: samples of the study after that (which need Optuna); `finalists`:
+    without, and `ranks` those that low rank does; `tries`: bases that the goal is tried to be met with; `probes`: ways
+    to store each layer of which is measured what they add to the noise, and `samples` those on which is measured how
+    much of it other layers make good. `trials`: samples of the study after that (which need Optuna); `finalists`:
     candidates that are tuned (which needs TensorFlow), and the `steps` of that. `fine`: whether layers have all ways to
     be stored, or every other one.
     """
@@ -96,6 +96,7 @@ EFFORTS: Mapping[str, Effort] = {
         "thorough",
         32,
         tuple(n / 10 for n in range(1, 10)),
+        (0.2, 0.4, 0.6, 0.8),
         tries=4,
         probes=9,
         samples=248,
