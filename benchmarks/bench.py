@@ -167,7 +167,7 @@ def tables(rows: Sequence[Row], cores: Sequence[str]) -> list[Table]:
     return [_speed(rows, core) for core in cores] + [_flash(rows), _ram(rows)]
 
 
-def _table(title: str, columns: Sequence[str]) -> Table:
+def new_table(title: str, columns: Sequence[str]) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, justify="left" if column in ("model", "") else "right")
@@ -176,7 +176,7 @@ def _table(title: str, columns: Sequence[str]) -> Table:
 
 def _speed(rows: Sequence[Row], core: str) -> Table:
     columns = ("model", "MACs", "tinygen", "per MAC", "TFLM + CMSIS-NN", "per MAC", "ratio")
-    table = _table(f"\nInstructions of one inference, {core} under QEMU (not cycles)", columns)
+    table = new_table(f"\nInstructions of one inference, {core} under QEMU (not cycles)", columns)
     for row in rows:
         mine, theirs, macs = row.instructions[core], row.peer.instructions[core], row.cost.macs
         cells = (f"{mine:,}", f"{mine / macs:.2f}") if mine else ("does not fit the machine", "")
@@ -187,7 +187,7 @@ def _speed(rows: Sequence[Row], core: str) -> Table:
 
 def _flash(rows: Sequence[Row]) -> Table:
     columns = ("model", "weights and biases", "tinygen", "TFLM + CMSIS-NN", "ratio", "limit", "")
-    table = _table(f"\nFlash in bytes, {CORE}: code and constants in a firmware, less the same without", columns)
+    table = new_table(f"\nFlash in bytes, {CORE}: code and constants in a firmware, less the same without", columns)
     for row in rows:
         mine, theirs, limit = row.cost.flash, row.peer.flash, FLASH_LIMITS[row.model]
         cells = f"{mine:,}", f"{theirs:,}", f"{mine / theirs:.3f}", f"{limit:.2f}", _ok(row.flash_ok)
@@ -197,7 +197,7 @@ def _flash(rows: Sequence[Row]) -> Table:
 
 def _ram(rows: Sequence[Row]) -> Table:
     columns = ("model", "tinygen", "TFLM + CMSIS-NN", "ratio", "limit", "", "stack: tinygen", "TFLM + CMSIS-NN")
-    table = _table(f"\nRAM in bytes, {CORE}: arena with inputs and outputs + .data + .bss; stack by itself", columns)
+    table = new_table(f"\nRAM in bytes, {CORE}: arena with inputs and outputs + .data + .bss; stack by itself", columns)
     for row in rows:
         mine, theirs = row.cost.ram, row.peer.ram
         stack = "unknown" if row.cost.stack is None else f"{row.cost.stack:,}"

@@ -250,14 +250,17 @@ def test_own_copies(optimize: Optimize, copies: int) -> None:
     assert text.count("m_call_") == 2 * copies and (copies == 3) == ("_shared(" not in text)
 
 
-def test_a_small_layer_gets_no_copy_of_its_own() -> None:
+@pytest.mark.parametrize(
+    "optimize, size, copy", [("balanced", 100, False), ("speed", 100, True), ("speed", 400, False)]
+)
+def test_a_small_layer_gets_no_copy_of_its_own(optimize: Optimize, size: int, copy: bool) -> None:
     b, rng = ModelBuilder(), np.random.default_rng(0)
-    x, y, z = b.tensor((1, 100), *Q), b.tensor((1, 100), *Q), b.tensor((1, 1), *Q)
-    for source, target, n in ((x, y, 100), (y, z, 1)):
-        w = b.tensor((n, 100), "int8", 0.01, 0, rng.integers(-127, 128, (n, 100)))
+    x, y, z = b.tensor((1, size), *Q), b.tensor((1, size), *Q), b.tensor((1, 1), *Q)
+    for source, target, n in ((x, y, size), (y, z, 1)):
+        w = b.tensor((n, size), "int8", 0.01, 0, rng.integers(-127, 128, (n, size)))
         b.op("FULLY_CONNECTED", [source, w, -1], [target], "FullyConnectedOptions")
-    program = lowered(load(b.finish([x], [z])))
-    assert [c.own_copy for step in program.steps for c in step.invocations] == [True, False]
+    program = lowered(load(b.finish([x], [z])), optimize)
+    assert [c.own_copy for step in program.steps for c in step.invocations] == [True, copy]
 
 
 # --- Scratch ------------------------------------------------------------------------------------------------------

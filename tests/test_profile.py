@@ -11,7 +11,7 @@ from tests.test_cli import DIGITS, refused, tinygen
 from tinygen import api, running
 from tinygen.errors import UsageError
 from tinygen.target import all_targets, load_target
-from tinygen.verify.blocks import read_log
+from tinygen.verify.blocks import Block, read_log
 from tinygen.verify.build_dir import read_build
 from tinygen.verify.cycles import estimated, timing_of
 from tinygen.verify.instructions import CLASSES, Instruction, executed, histograms, sorted_into
@@ -140,33 +140,46 @@ def test_instructions_are_sorted(name: str, operands: str, kind: str, words: int
     assert (found.kind, found.words) == (kind, words)
 
 
-LOG = b"""\
-IN: run
-0x00000010:  6803       ldr      r3, [r0]
-0x00000012:  f8d1 4000  ldr.w    r4, [r1]
-0x00000016:  d1fb       bne      #0x10
-Trace 0: 0x7f [00000000/00000200/00/00] start_counting
-Trace 0: 0x7f [00000000/00000300/00/00] infer
-Trace 0: 0x7f [00000000/00000100/00/00] trace_step
-Trace 0: 0x7f [00000000/00000200/00/00] start_counting
-Trace 0: 0x7f [00000000/00000104/00/00] trace_step
-Trace 0: 0x7f [00000000/00000010/00/00] run
-Trace 0: 0x7f [00000000/00000010/00/00] run
-Trace 0: 0x7f [00000000/00000018/00/00] run
-Trace 0: 0x7f [00000000/00000100/00/00] trace_step
-Trace 0: 0x7f [00000000/00000200/00/00] start_counting
-Trace 0: 0x7f [00000000/00000018/00/00] run
-"""
+def entered(at: int) -> str:
+    return f"Trace 0: 0x7f{at:x} [00000000/{at:08x}/00/00] f\n"
+
+
+def translated(*lines: str) -> str:
+    return "IN: f\n" + "".join(f"0x{line}  what it is\n" for line in lines) + "\n"
+
+
+#: Two marks, and between them a layer: a loop of three instructions passed three times, the last time in two pieces.
+LOG = (
+    translated("00000200:  4770")
+    + entered(0x200)
+    + translated("00000300:  4770")
+    + entered(0x300)
+    + translated("00000100:  4770")
+    + entered(0x100)
+    + entered(0x200)
+    + translated("00000104:  4770")
+    + entered(0x104)
+    + translated("00000010:  6803", "00000012:  f8d1 4000", "00000016:  d1fb")
+    + entered(0x10) * 2
+    + translated("00000010:  6803")
+    + entered(0x10).replace("7f10", "7fff")
+    + translated("00000012:  f8d1 4000", "00000016:  d1fb")
+    + entered(0x12)
+    + translated("00000018:  4770")
+    + entered(0x18)
+    + entered(0x100)
+    + entered(0x200)
+    + entered(0x18)
+)
 
 
 def test_a_log_is_read() -> None:
-    """One layer: a loop of three instructions passed twice, then one that nothing is known of."""
     blocks = read_log(
-        LOG.splitlines(keepends=True), {"trace_step": range(0x100, 0x110), "start_counting": range(0x200, 0x204)}
+        LOG.encode().splitlines(keepends=True),
+        {"trace_step": range(0x100, 0x110), "start_counting": range(0x200, 0x204)},
     )
-    assert blocks.ends == {0x10: 0x18} and len(blocks.layers) == 1
-    assert blocks.layers[0] == {(0x10, 0x10): 1, (0x10, 0x18): 1, (0x18, 0x100): 1}
-    blocks.ends[0x18] = 0x1A
+    loop, short, rest = Block(0x10, 0x18), Block(0x10, 0x12), Block(0x12, 0x18)
+    assert blocks.layers == [{(loop, 0x10): 2, (short, 0x12): 1, (rest, 0x18): 1, (Block(0x18, 0x1A), 0x100): 1}]
     lines = {0x10: "load", 0x12: "load", 0x16: "taken", 0x18: "alu"}
     (found,) = histograms(blocks, {at: Instruction(at, kind) for at, kind in lines.items()})
-    assert found == {"load": 2, "next_load": 2, "taken": 1, "untaken": 1, "alu": 1} and executed(found) == 7
+    assert found == {"load": 4, "next_load": 2, "taken": 2, "untaken": 1, "alu": 1} and executed(found) == 3 * 3 + 1

@@ -23,8 +23,8 @@ from tinygen.target import Target
 
 __all__ = ["Optimize", "lower"]
 
-#: Under `balanced`, a node with more than this share of the program's instructions gets its own copy of the kernel.
-WORTH_A_COPY = 0.02
+#: A node with more than this share of the program's instructions gets its own copy of the kernel.
+WORTH_A_COPY = {"speed": 0.005, "balanced": 0.02}
 
 
 def lower(graph: Graph, target: Target, optimize: Optimize = "balanced", segments: Sequence[Segment] = ()) -> Program:
@@ -129,9 +129,7 @@ class _Lowering:
         )
 
     def deserves_copy(self, work: float) -> bool:
-        if self.optimize == "speed":
-            return True
-        return self.optimize == "balanced" and work > WORTH_A_COPY * self.total_work
+        return self.optimize in WORTH_A_COPY and work > WORTH_A_COPY[self.optimize] * self.total_work
 
     def _invoke(self, node: Node, kernel: Kernel, launch: Launch, own_copy: bool, scratch: list[Buffer]) -> Invocation:
         if launch.scratch:

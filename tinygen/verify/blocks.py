@@ -25,19 +25,23 @@ LOGGING = ("-d", "exec,nochain,in_asm")
 #: The function of templates/harness/run_profiled.c.j2 that is called after each layer, and the one that it calls last.
 BETWEEN, LAST = "trace_step", "start_counting"
 
-_ENTERED = re.compile(rb"Trace \d+: \S+ \[[0-9a-f]+/([0-9a-f]+)/")
+_ENTERED = re.compile(rb"Trace \d+: (\S+) \[[0-9a-f]+/([0-9a-f]+)/")
 _LINE = re.compile(rb"0x([0-9a-f]{8}):  ([0-9a-f]{4})( [0-9a-f]{4})?")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Instructions from address `start` to before `end`. Where a timer expires, QEMU makes a shorter block for once."""
+
+    start: int
+    end: int
 
 
 @dataclass
 class Blocks:
-    """What was logged: `ends` has the address after each block, by that of its first instruction.
+    """What was logged: for each layer, how often a block was followed by what is at which address."""
 
-    `layers`: for each layer, how often a block was followed by which other one.
-    """
-
-    ends: dict[int, int] = field(default_factory=dict)
-    layers: list[Counter[tuple[int, int]]] = field(default_factory=list)
+    layers: list[Counter[tuple[Block, int]]] = field(default_factory=list)
 
 
 def run_logged(command: Sequence[str], folder: Path, timeout: float, elf: Path, what: str) -> tuple[Finished, Blocks]:
@@ -57,11 +61,10 @@ def run_logged(command: Sequence[str], folder: Path, timeout: float, elf: Path, 
 
 def read_log(lines: Iterable[bytes], spans: Mapping[str, range]) -> Blocks:
     """The blocks of a log; `spans` are the addresses of `BETWEEN` and `LAST`."""
-    blocks = Blocks()
-    entered = _entered(lines, blocks.ends)
-    between, last = spans[BETWEEN], spans[LAST]
-    inside, ending, before = False, False, 0
-    for at in entered:
+    blocks, between, last = Blocks(), spans[BETWEEN], spans[LAST]
+    inside, ending, before = False, False, Block(0, 0)
+    for block in _entered(lines):
+        at = block.start
         if at == between.start:
             if inside:
                 blocks.layers[-1][before, at] += 1
@@ -70,29 +73,32 @@ def read_log(lines: Iterable[bytes], spans: Mapping[str, range]) -> Blocks:
             ending = True
         elif ending and at not in last and at not in between:
             blocks.layers.append(Counter())
-            inside, ending, before = True, False, at
+            inside, ending, before = True, False, block
         elif inside:
             blocks.layers[-1][before, at] += 1
-            before = at
+            before = block
     # What comes before the first layer and after the last one is none.
     blocks.layers = blocks.layers[1:-1] if inside else blocks.layers[1:]
     return blocks
 
 
-def _entered(lines: Iterable[bytes], ends: dict[int, int]) -> Iterator[int]:
-    """The address of each block that is entered; collects the `ends` of those that are translated."""
-    start = None
+def _entered(lines: Iterable[bytes]) -> Iterator[Block]:
+    """Each block that is entered. One that was just translated is entered next; others by where their code lies."""
+    known: dict[bytes, Block] = {}
+    start, end = None, 0
     for line in lines:
         found = _ENTERED.match(line)
         if found:
+            code, at = found[1], int(found[2], 16)
+            if start == at:
+                known[code] = Block(start, end)
             start = None
-            yield int(found[1], 16)
+            yield known[code]
         elif line.startswith(b"IN:"):
-            start = -1
-        elif start is not None and (found := _LINE.match(line)):
+            start, end = None, 0
+        elif found := _LINE.match(line):
             at = int(found[1], 16)
-            start = at if start == -1 else start
-            ends[start] = at + (4 if found[3] else 2)
+            start, end = (at if end == 0 else start), at + (4 if found[3] else 2)
 
 
 def _functions(elf: Path) -> dict[str, range]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 from tinygen import toolchain
-from tinygen.verify.blocks import Blocks
+from tinygen.verify.blocks import Block, Blocks
 
 #: What instructions are sorted into; those in `_BESIDES` count what is done besides, and no instructions.
 CLASSES = {
@@ -42,11 +42,15 @@ _MULTIPLY = re.compile(r"muls?|mla|mls|s(mla|mul|mml|mls|mmul|mua|mus).*")
 
 @dataclass(frozen=True)
 class Instruction:
-    """One at address `at`: its `kind`, one of `CLASSES`, and the registers that it moves if it is a `multiple`."""
+    """One at address `at`: its `kind`, one of `CLASSES`, and the registers that it moves if it is a `multiple`.
+
+    `name` is what objdump calls it.
+    """
 
     at: int
     kind: str
     words: int = 0
+    name: str = ""
 
 
 def disassemble(elf: Path, vectors: bool) -> dict[int, Instruction]:
@@ -54,7 +58,7 @@ def disassemble(elf: Path, vectors: bool) -> dict[int, Instruction]:
     machine = ["-marmv8.1-m.main"] if vectors else []
     text = toolchain.run([toolchain.find_beside("objdump"), "-d", "--no-show-raw-insn", *machine, str(elf)]).stdout
     lines = re.findall(r"^\s*([0-9a-f]+):\t(\S+)(?:\t([^;@\n]*))?", text, re.MULTILINE)
-    return {int(at, 16): sorted_into(int(at, 16), name, rest.strip()) for at, name, rest in lines}
+    return {int(at, 16): replace(sorted_into(int(at, 16), name, rest.strip()), name=name) for at, name, rest in lines}
 
 
 def sorted_into(at: int, name: str, operands: str) -> Instruction:
@@ -85,33 +89,38 @@ def _registers(operands: str) -> int:
 
 def histograms(blocks: Blocks, program: Mapping[int, Instruction]) -> list[Counter[str]]:
     """How often each class was executed in each layer."""
-    known: dict[tuple[int, int], Counter[str]] = {}
+    known: dict[tuple[Block, bool], Counter[str]] = {}
     layers = []
     for layer in blocks.layers:
         total = Counter[str]()
-        for (start, following), times in layer.items():
-            key = start, int(following != blocks.ends[start])
+        for (block, following), times in layer.items():
+            key = block, following != block.end
             if key not in known:
-                known[key] = _of_block(start, blocks.ends[start], bool(key[1]), program)
+                known[key] = _of_block(inside(block, program), left=key[1])
             for kind, each in known[key].items():
                 total[kind] += each * times
         layers.append(total)
     return layers
 
 
-def _of_block(start: int, end: int, left: bool, program: Mapping[int, Instruction]) -> Counter[str]:
-    """The classes of a block, which is `left` for another place than its end."""
-    inside = [program[at] for at in range(start, end, 2) if at in program]
-    counts = Counter(instruction.kind for instruction in inside)
-    counts["words"] = sum(instruction.words for instruction in inside)
-    for first, second in pairwise(inside):
+def inside(block: Block, program: Mapping[int, Instruction]) -> list[Instruction]:
+    """The instructions of a block."""
+    return [program[at] for at in range(block.start, block.end, 2) if at in program]
+
+
+def _of_block(instructions: Sequence[Instruction], left: bool) -> Counter[str]:
+    """The classes of a block's instructions, where it is `left` for another place than its end, or not."""
+    counts = Counter(instruction.kind for instruction in instructions)
+    counts["words"] = sum(instruction.words for instruction in instructions)
+    for first, second in pairwise(instructions):
         if second.kind == "load" and first.kind in ("load", "store"):
             counts["load"] -= 1
             counts["next_load"] += 1
-    if inside and inside[-1].kind == "taken" and not left:
+    last = instructions[-1].kind if instructions else ""
+    if last == "taken" and not left:
         counts["taken"] -= 1
         counts["untaken"] += 1
-    counts["returns"] = int(bool(inside) and inside[-1].kind == "multiple" and left)
+    counts["returns"] = int(last == "multiple" and left)
     return +counts
 
 

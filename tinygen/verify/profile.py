@@ -10,7 +10,8 @@ from tinygen.ir.types import Array
 from tinygen.target import Target
 from tinygen.verify.build_dir import BuildDir
 from tinygen.verify.cycles import CAVEAT, estimated, timing_of
-from tinygen.verify.qemu import histograms_qemu, profile_qemu
+from tinygen.verify.instructions import histograms
+from tinygen.verify.qemu import blocks_qemu, profile_qemu
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def profile_on(
     """The profile of `build` for one input set, with estimated `cycles` or without; raises as `profile_qemu`."""
     timing = timing_of(target) if cycles else None
     machine, counts = profile_qemu(build, vector, target, compiler=compiler)
-    classes = histograms_qemu(build, vector, target, compiler=compiler) if timing else []
+    classes = histograms(*blocks_qemu(build, vector, target, compiler=compiler)) if timing else []
     whole = max(1, sum(counts))
     layers = tuple(
         Layer(

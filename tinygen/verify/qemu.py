@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,12 +18,12 @@ from tinygen.errors import ToolError, UsageError, VerificationError
 from tinygen.ir.types import Array
 from tinygen.target import Emulator, Region, Target, all_targets
 from tinygen.verify import harness
-from tinygen.verify.blocks import run_logged
+from tinygen.verify.blocks import Blocks, run_logged
 from tinygen.verify.build_dir import BuildDir
 from tinygen.verify.execution import Execution, Finished, execute
 from tinygen.verify.faults import describe
 from tinygen.verify.harness import Exit, Mode
-from tinygen.verify.instructions import disassemble, histograms
+from tinygen.verify.instructions import Instruction, disassemble
 
 #: Every instruction takes 2^SHIFT ns: more than two ticks on all machines, so that a difference of two counts, which
 #: may be off by almost one tick, rounds to the right number of instructions.
@@ -89,15 +88,15 @@ def profile_qemu(
         return machine.board, read_profile((folder / "stats.txt").read_text(), machine.tick_ns)
 
 
-def histograms_qemu(
+def blocks_qemu(
     build: BuildDir,
     vector: Sequence[Array],
     target: Target,
     opt: str | None = None,
     timeout: float = 900.0,
     compiler: str = "gcc",
-) -> list[Counter[str]]:
-    """The instructions that each step of `build` executes for one input set, by class; raises as `run_qemu`."""
+) -> tuple[Blocks, dict[int, Instruction]]:
+    """The blocks that each step of `build` executes for one input set, and the program; raises as `run_qemu`."""
     with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
         folder = Path(temporary).resolve()
         machine, _ = _make(build, [vector], target, Mode.PROFILED, opt, folder, compiler)
@@ -105,7 +104,7 @@ def histograms_qemu(
         command = [*_command(toolchain.find_qemu(), machine)]
         done, blocks = run_logged(command, folder, timeout, elf, what)
         _check(done, what, machine.ram)
-        return histograms(blocks, disassemble(elf, "mve" in target.features))
+        return blocks, disassemble(elf, "mve" in target.features)
 
 
 def _run(
