@@ -34,6 +34,7 @@ lint: $(STAMP) ## style and types
 docs: $(STAMP) ## remake the pages that are generated from data
 	$(BIN)/python -m scripts.targets_md
 	$(BIN)/python -m scripts.operators_md
+	$(BIN)/python -m scripts.budget_md
 	$(BIN)/python -m scripts.cli_md
 	$(BIN)/python -m scripts.python_md
 

@@ -15,14 +15,16 @@ import pytest
 from rich.console import Console
 
 import tinygen
+from scripts import budget_md
 from tests import small_models
-from tests.test_cli import report_of
+from tests.test_cli import DIGITS, report_of
 from tests.test_cli import tinygen as cli
 from tinygen.commands import progress
 from tinygen.compress import recipe
 from tinygen.search.base import Goal, Progress
 
-BUDGET = 2600
+#: What README's budget build, and another one, are to fit.
+BUDGET, SMALL = 8192, 2600
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +39,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def searched(folder: Path) -> tuple[Path, str]:
-    """A build that needed a search, and what it printed."""
-    words = ["build", folder / "net.tflite", "--flash", str(BUDGET), "--calibration", folder / "some.npz"]
-    result = cli(*words, "--effort", "quick", "--out", folder / "built")
-    assert result.stderr == "", "nothing moves in a pipe"
-    return folder / "built", result.stdout
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """README's budget build, and what it printed."""
+    pytest.importorskip("sklearn", reason="scikit-learn, which has the digits, is missing")
+    path = tmp_path_factory.mktemp("readme")
+    return path / "digits", budget_md.output(path)
 
 
 def without_compilers(patch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -66,13 +67,26 @@ def test_a_build_into_a_budget(searched: tuple[Path, str]) -> None:
     assert report["flash"]["total"] <= BUDGET < search["start"]["cost"]["flash"]
     assert search["candidate"]["cost"]["flash"] == report["flash"]["total"], "what was promised is what was linked"
     assert search["candidate"]["cost"]["ram"] == report["ram"]["total"]
-    assert search["goal"] == vars(Goal(flash=BUDGET)) and search["effort"] == "quick"
+    assert search["goal"] == vars(Goal(flash=BUDGET, ram=262_144)) and search["effort"] == "quick"
     assert f"The plain model takes {search['start']['cost']['flash']:,} bytes of flash" in printed
-    steps = [line["name"] for line in report["compression"]]
+    steps = [line["name"] for line in report["compression"] if line["done"] or line["name"] == "start"]
     assert re.findall(r"^(\S+) +[\d,]+ .* dB$", printed, re.MULTILINE) == steps and steps[0] == "start"
-    layers = re.findall(r"^dense\d +([\d,]+) +([\d,]+) +\w+ +(\w.*)$", printed, re.MULTILINE)
-    assert len(layers) == 2 and any(words.strip() for *_, words in layers), "each layer, and what was done to it"
-    assert f"flash  {report['flash']['total']:>9,} bytes" in printed
+    layers = re.findall(r"^(\S+Relu|\S+MatMul) +[\d,]+ +[\d,]+ +\w+ *(.*)$", printed, re.MULTILINE)
+    assert len(layers) == 5 and sum(bool(words) for _, words in layers) >= 2, "each layer, and what was done to it"
+    assert f"flash  {report['flash']['total']:>9,} bytes of 8,192" in printed
+
+
+def test_readme_shows_what_it_prints(searched: tuple[Path, str]) -> None:
+    """In the same words, with numbers that differ by a few percent at most: kernels change, and compilers."""
+    numbers = re.compile(r"\d[\d,]*(?:\.\d+)*")
+    shown, printed = budget_md.shown(), searched[1]
+    assert [numbers.sub("#", line).split() for line in shown.splitlines()] == [
+        numbers.sub("#", line).split() for line in printed.splitlines()
+    ], "run make docs"
+    for old, new in zip(numbers.findall(shown), numbers.findall(printed), strict=True):
+        if old.count(".") < 2:  # no version
+            values = [float(text.replace(",", "")) for text in (old, new)]
+            assert values[1] == pytest.approx(values[0], rel=0.1, abs=1), f"{old}, now {new}: run make docs"
 
 
 @pytest.mark.qemu
@@ -83,21 +97,29 @@ def test_what_a_search_finds_is_bit_exact_on_host_and_emulator(searched: tuple[P
 
 def code(folder: Path) -> str:
     """The C source without the command that made it."""
-    return re.sub(r"^ \* tinygen build .*\n", "", (folder / "net.c").read_text(), flags=re.MULTILINE)
+    return re.sub(r"^ \* tinygen build .*\n", "", (folder / "digits.c").read_text(), flags=re.MULTILINE)
 
 
-def test_the_recipe_makes_the_same_again(searched: tuple[Path, str], folder: Path, tmp_path: Path) -> None:
-    words = ["--recipe", searched[0] / "recipe.toml", "--calibration", folder / "some.npz"]
-    cli("build", folder / "net.tflite", *words, "--out", tmp_path / "again")
+def test_the_recipe_makes_the_same_again(searched: tuple[Path, str], tmp_path: Path) -> None:
+    there = searched[0].parent
+    words = [
+        "--recipe",
+        searched[0] / "recipe.toml",
+        "--calibration",
+        there / "train.npz",
+        "--data",
+        there / "test.npz",
+    ]
+    cli("build", DIGITS, *words, "--target", "nrf52840-dk", "--out", tmp_path / "again")
     assert code(tmp_path / "again") == code(searched[0])
-    assert (tmp_path / "again" / "net.tgm").read_bytes() == (searched[0] / "net.tgm").read_bytes()
+    assert (tmp_path / "again" / "digits.tgm").read_bytes() == (searched[0] / "digits.tgm").read_bytes()
 
 
 def test_the_command_in_the_report_asks_for_the_same(searched: tuple[Path, str]) -> None:
     words = shlex.split(report_of(searched[0])["command"])
     assert words[1:] == [
-        *("build", "net.tflite", "--target", "cortex-m4", "--flash", str(BUDGET), "--calibration", "some.npz"),
-        *("--effort", "quick"),
+        *("build", "digits.tflite", "--target", "nrf52840-dk", "--flash", str(BUDGET)),
+        *("--calibration", "train.npz", "--data", "test.npz", "--effort", "quick"),
     ]
 
 
@@ -114,7 +136,7 @@ def test_what_fits_loses_nothing(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_search_needs_samples(folder: Path, tmp_path: Path) -> None:
-    result = cli("build", folder / "net.tflite", "--flash", BUDGET, "--out", tmp_path / "out", code=5)
+    result = cli("build", folder / "net.tflite", "--flash", SMALL, "--out", tmp_path / "out", code=5)
     assert re.fullmatch(
         r"error: flash: 3\d\d\d bytes needed, 2600 allowed by --flash: .*; or pass samples with --calibration, to "
         r"search for what fits\n",

@@ -116,7 +116,7 @@ def build(model: Path, out: Path | None, recipe: Recipe | None, as_json: bool, *
         print_search(made.found, made.plain.report, made.report)
     else:
         _print_layers(made.report)
-    _print_memory(made.report)
+    _print_memory(made.report, asked["ram"], asked["flash"])
     print_quantization(made.report["quantization"])
     if made.found is None and recipe is None and (asked["ram"] or asked["flash"] or search.latency):
         OUT.print("fits as it is: nothing was lost")
@@ -139,13 +139,13 @@ def _print_layers(report: Mapping[str, Any]) -> None:
     OUT.print(table)
 
 
-def _print_memory(report: Mapping[str, Any]) -> None:
+def _print_memory(report: Mapping[str, Any], most_ram: int | None, most_flash: int | None) -> None:
     ram, flash, target = report["ram"], report["flash"], report["target"]
     stack = f"{ram['stack']:,} stack" if ram["stack"] is not None else "stack unknown: no compiler found"
     how = f"linked, {flash['optimization']}, {flash['compiler']}" if flash["measured"] else "estimate: nothing linked"
-    OUT.print(f"\nRAM    {ram['total']:>9,} bytes{_of(target['ram'])}: {ram['arena']:,} arena, {stack}")
+    OUT.print(f"\nRAM    {ram['total']:>9,} bytes{_of(most_ram or target['ram'])}: {ram['arena']:,} arena, {stack}")
     OUT.print(
-        f"flash  {flash['total']:>9,} bytes{_of(target['flash'])}: {flash['constants']:,} constants, "
+        f"flash  {flash['total']:>9,} bytes{_of(most_flash or target['flash'])}: {flash['constants']:,} constants, "
         f"{flash['code']:,} code ({how})"
     )
 

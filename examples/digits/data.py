@@ -1,8 +1,14 @@
-"""The handwritten digits that ship inside scikit-learn, split the same way everywhere."""
+"""The handwritten digits that ship inside scikit-learn, split the same way everywhere.
+
+    python examples/digits/data.py
+
+writes them as train.npz and test.npz into the current folder: samples x and labels y, as `tinygen` takes them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from sklearn import datasets
@@ -23,3 +29,13 @@ def load_digits() -> tuple[Digits, Digits]:
     order = np.random.default_rng(0).permutation(len(images))
     train, test = order[:1437], order[1437:]
     return Digits(images[train], bunch.target[train]), Digits(images[test], bunch.target[test])
+
+
+def write(folder: Path) -> None:
+    """train.npz and test.npz in `folder`."""
+    for name, digits in zip(("train", "test"), load_digits(), strict=True):
+        np.savez(folder / f"{name}.npz", x=digits.images, y=digits.labels)
+
+
+if __name__ == "__main__":
+    write(Path())

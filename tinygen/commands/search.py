@@ -141,7 +141,7 @@ def _print_steps(found: Found) -> None:
     for title in ("flash", "saved", "RAM", "MACs", _judged_by(found), "lost", "SQNR"):
         table.add_column(title, justify="right")
     last = None
-    for line in found.bought:
+    for line in (line for line in found.bought if line.done or line is found.bought[0]):
         share = line.quality.agreement if line.quality.accuracy is None else line.quality.accuracy
         first = found.bought[0].quality
         lost = (first.agreement if first.accuracy is None else first.accuracy) - share
