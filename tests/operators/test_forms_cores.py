@@ -195,7 +195,7 @@ def test_gathered_on_cortex_m55(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     graphs = [dense("codebook", 1, rng.permutation(256)[:16][rng.integers(0, 16, (47, 95))] - 128)]
     graphs.append(dense("codebook", 2, np.repeat(rng.integers(-128, 128, (2, 16)), 32, 0)[:, np.arange(94) % 16]))
-    graphs.append(dense("packed", 2, rng.integers(-8, 8, (31, 93))))
+    graphs.append(dense("packed", 2, rng.integers(-8, 8, (31, 96))))
     with alone("mve"):
         steps = [step for graph in graphs for step in lower(graph, load_target("cortex-m55")).steps]
         assert {step.kernel for step in steps} == {"fully_connected/mve_gathered"}
