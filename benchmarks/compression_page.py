@@ -19,6 +19,7 @@ HEAD = """\
 | always on | [dead channels](compression/dead_channels.md), the same for every input, are removed; no bit changes |
 | `--prune 0.5` | [removes channels](compression/pruning.md), and fits what reads them |
 | `--low-rank 0.5` | [makes two thin layers](compression/low_rank.md) of one |
+| `--branches 1` | [removes branches](compression/branches.md) of residual sums |
 | `--sparsity 0.7`, `2:4`, `blocks:0.5` | [makes weights zero](compression/sparsity.md), and fits the others |
 | `--share 16` | [gives a layer a codebook](compression/sharing.md) of that many weights |
 | `--bits 4` | [rounds weights to fewer bits](compression/bits.md) |

@@ -39,6 +39,20 @@ def refitted(walk: Walk, node: Node, before: Node) -> Node:
         return node
 
 
+def refitted_to_sum(walk: Walk, node: Node, add: Node) -> Node:
+    """Layer `node` with weights and a bias that do now what the original's `add` did: it computes its tensor alone.
+
+    Raises `RefusedError` if the node's operator refuses the new weights.
+    """
+    call, where = walk.call(node), OPERANDS[node.op]
+    tensor, stored = call.input(where.weights), call.constant(where.weights)
+    seen = walk.moments_of_sum(node, add)
+    if stored.size // stored.shape[where.channel] > MAX_DEPTH:
+        raise RefusedError("very deep layers keep their weights")
+    weights = fit(seen, columns(node.op, tensor.dequantize(stored), len(seen.all.x)))
+    return with_weights(walk, node, weights, seen.all)
+
+
 def _means(walk: Walk, node: Node, before: Node) -> Sums:
     """Sums without products, which would be too large: enough for a bias."""
     parts = [Sums(len(x), x.sum(axis=0), y.sum(axis=0), *[np.zeros(0)] * 3) for _, x, y in walk.rows(node, before)]

@@ -25,16 +25,16 @@ def sensitivities(graph: Graph, values: Mapping[str, Array], names: Sequence[str
     The same each time this is called.
     """
     used = {name: value[:SAMPLES] for name, value in values.items()}
-    judged = dict.fromkeys(_logits(graph, name) for name in graph.outputs)
+    judged = dict.fromkeys(logits(graph, name) for name in graph.outputs)
     return {name: _sensitivity(graph, used, name, tuple(judged)) for name in dict.fromkeys(names)}
 
 
-def _logits(graph: Graph, name: str) -> str:
+def logits(graph: Graph, name: str) -> str:
     """The tensor of which output `name` is a function without weights."""
     producer = graph.producer(name)
     if producer is None or producer.op not in _LAST or producer.inputs[0] in graph.constants:
         return name
-    return _logits(graph, producer.inputs[0])
+    return logits(graph, producer.inputs[0])
 
 
 def _sensitivity(graph: Graph, values: Mapping[str, Array], name: str, judged: Sequence[str]) -> float:

@@ -83,6 +83,20 @@ class Walk:
                 inputs, targets = _inputs(call, now[some])[::step], self._targets(old, before, then[some])[::step]
                 yield half, inputs, targets.reshape(len(inputs), inputs.shape[1], -1)
 
+    def moments_of_sum(self, node: Node, add: Node) -> Halves:
+        """What the weights of `node` multiply now, and what both inputs of `add` were together in the original."""
+        call, seen = self.call(node), Halves()
+        now, pixels = self.now[node.inputs[0]], call.output.elements // call.output.shape[-1]
+        depth = call.input(1).elements // call.input(1).shape[0]
+        step, size = max(1, pixels * len(now) // MAX_ROWS), max(1, MAX_HELD // (pixels * depth))
+        for half, picked in enumerate(Halves.halves(len(now))):
+            for some in np.split(picked, range(size, len(picked), size)):
+                terms = [self.original.types[name].dequantize(self.truth[name][some]) for name in add.inputs]
+                inputs, targets = _inputs(call, now[some])[::step], sum(terms, start=np.zeros(()))
+                flat = targets.reshape(-1, call.output.shape[-1])[::step]
+                seen.add(half, inputs, flat.reshape(len(inputs), inputs.shape[1], -1))
+        return seen
+
     def inputs(self, node: Node, limit: int) -> Real:
         """About `limit` of the rows that the weights of `node` multiply now: [rows, groups, depth]."""
         call, now = self.call(node), self.now[node.inputs[0]]
