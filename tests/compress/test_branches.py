@@ -20,7 +20,7 @@ NONE = Activation.NONE
 
 
 def residual(quiet: float = 0.002) -> tuple[Graph, Evidence]:
-    """A sum with its input (``first``) whose branch hardly counts; one with a shortcut that has weights (``second``)."""
+    """A sum with its input (``first``) whose branch hardly counts; one with a shortcut with weights (``second``)."""
     net = Net((1, 6, 6, 3))
     stem = net.conv("stem", "x", 12, (3, 3))
     body = net.conv("body", net.conv("wide", stem, 16), 12, activation=NONE)

@@ -200,3 +200,26 @@ def test_generated_c_gives_the_same_bits() -> None:
 def test_settings_are_checked(settings: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         Prune(**settings)  # type: ignore[arg-type]
+
+
+def test_groups_are_what_has_a_width() -> None:
+    """Each is found under its layers' names, and its width alone changes by a pattern of one of them."""
+    graph, evidence = residual()
+    found = {group.layers: group for group in pruning.groups(graph)}
+    assert {layers: group.channels for layers, group in found.items()} == {
+        ("stem", "body"): 16,
+        ("wide", "dw"): 24,
+        ("side",): 8,
+        ("hidden",): 20,
+    }
+    before = channels(graph)
+    for group in found.values():
+        ratio = Setting(None, {group.layers[-1]: 1 - 8 / group.channels})
+        now = Prune(ratio).run(graph, evidence).graph
+        changed = {name for name, count in channels(now).items() if count != before[name]}
+        assert set(group.layers) <= changed if group.channels > 8 else not changed
+        assert all(channels(now)[name] == 8 for name in group.layers)
+        assert not changed & {name for other in found.values() if other is not group for name in other.layers}
+        weights = sum(graph.constants[n].nbytes for n in graph.constants)
+        saved = weights - sum(now.constants[n].nbytes for n in now.constants)
+        assert abs(saved - group.bytes * (group.channels - 8)) <= 0.05 * weights

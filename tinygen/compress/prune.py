@@ -29,6 +29,38 @@ from tinygen.passes.base import Result, label
 from tinygen.passes.channels import channel_groups, channels_of
 from tinygen.passes.surgery import remove_channels
 
+
+@dataclass(frozen=True)
+class Group:
+    """Layers whose channels go together: what a width belongs to.
+
+    `layers` are the names of those that make the channels, of which there are `channels`; `readers` of those that mix
+    them. `bytes` are the weights, biases and multipliers that each channel takes in all of them.
+
+    A pattern of `Prune.ratio` that matches one of `layers` sets the width of the group:
+    ``Prune(Setting(None, {glob.escape(group.layers[0]): 1 - width / group.channels}))`` leaves `width` channels,
+    rounded to a multiple of `Prune.multiple`. Groups without a pattern keep theirs if the setting's value is None, and else
+    share what is left of it.
+    """
+
+    layers: tuple[str, ...]
+    readers: tuple[str, ...]
+    channels: int
+    bytes: float
+
+
+def groups(graph: Graph) -> tuple[Group, ...]:
+    """The groups of `graph` (int8) that have widths of their own, in its order: what a search may tune."""
+    size = sizes(graph, "bytes")
+
+    def group(cluster: Cluster) -> Group:
+        saved = size.total({}) - size.total(_left({cluster: 1}))
+        makers, readers = (tuple(node.name for node in some) for some in (cluster.makers, cluster.readers))
+        return Group(makers, readers, len(cluster.groups), saved)
+
+    return tuple(map(group, clusters_of(graph, channel_groups(graph))))
+
+
 #: Shares that a uniform ratio is chosen among.
 SHARES = np.linspace(0.0, 1.0, 65)
 
