@@ -74,6 +74,8 @@ def test_a_build_into_a_budget(searched: tuple[Path, str]) -> None:
     layers = re.findall(r"^(\S+Relu|\S+MatMul) +[\d,]+ +[\d,]+ +\w+ *(.*)$", printed, re.MULTILINE)
     assert len(layers) == 5 and sum(bool(words) for _, words in layers) >= 2, "each layer, and what was done to it"
     assert f"flash  {report['flash']['total']:>9,} bytes of 8,192" in printed
+    page = (built / "report.html").read_text(encoding="utf-8")
+    assert f"Of {search['judged']} candidates" in page and page.count(" bytes of flash, ") >= len(search["frontier"])
 
 
 def test_readme_shows_what_it_prints(searched: tuple[Path, str]) -> None:

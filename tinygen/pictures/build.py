@@ -37,6 +37,8 @@ def sections(report: Report, profile: Report | None = None) -> list[Section]:
         made.append(_quantization(report))
     if report.get("compression"):
         made.append(_compression(report))
+    if report.get("search"):
+        made.append(_search(report))
     return [*made, _network(report)]
 
 
@@ -159,6 +161,24 @@ def _compression(report: Report) -> Section:
     ]
     words = "The model before compression and after each technique: to the left is smaller, upwards is better."
     return Section("compression", Scatter("Compression", points, unit), words)
+
+
+def _search(report: Report) -> Section:
+    search = report["search"]
+    labelled = search["start"]["quality"]["accuracy"] is not None
+    key, unit = ("accuracy", "accuracy, %") if labelled else ("agreement", "same answer as the plain model, %")
+    points = [
+        Point(
+            candidate["cost"]["flash"],
+            100 * candidate["quality"][key],
+            "c" if candidate == search["candidate"] else "a",
+            f"{candidate['cost']['flash']:,} bytes of flash, {100 * candidate['quality'][key]:.2f} %",
+            chosen=candidate == search["candidate"],
+        )
+        for candidate in search["frontier"]
+    ]
+    words = f"Of {search['judged']} candidates, those that no other beats; the ring is round the one that was chosen."
+    return Section("search", Scatter("Search", points, unit, search["goal"]["flash"]), words)
 
 
 def _network(report: Report) -> Section:
