@@ -259,8 +259,8 @@ def test_contradictions(folder: Path, tmp_path: Path, words: list[str], sentence
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_cannot_be_faster_than_it_is(folder: Path) -> None:
-    result = cli("build", folder / "net.tflite", "--latency", "100", code=5)
+def test_a_model_cannot_be_faster_than_it_is() -> None:
+    result = cli("build", DIGITS, "--latency", "100", code=5)
     assert re.match(r"error: latency: \d+ instructions needed, 100 allowed by --latency: \d+ too many", result.stderr)
 
 

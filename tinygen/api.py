@@ -131,10 +131,10 @@ def build(
     )
     command += shape_words(shapes)
     order = Order(prefix, info, goal, optimize, passes, float_io, _budget(goal, ram, flash), command, wanted)
-    plain, limited = order.assembled(made), Problem(made.graph, NOTHING, goal, optimize, passes, float_io)
+    plain = order.assembled(made)
     try:
         order.check(plain)
-        check_latency(limits, limited)
+        check_latency(limits, Problem(plain.graph, NOTHING, goal, optimize))
     except BudgetError as error:
         if not searchable:
             raise
@@ -142,7 +142,8 @@ def build(
             raise BudgetError(f"{error}; or pass samples with --calibration, to search for what fits") from None
     else:
         return plain
-    quantization, found = find(replace(limited, graph=graph), calibration, data, preprocessing, limits, options)
+    problem = Problem(graph, NOTHING, goal, optimize, passes, float_io)
+    quantization, found = find(problem, calibration, data, preprocessing, limits, options)
     if not found.fits:
         raise OutOfReach(found)
     best = order.assembled(Shrunk(found.graph, quantization, found.bought), found)

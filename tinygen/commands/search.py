@@ -155,7 +155,7 @@ def _print_steps(found: Found) -> None:
 def _print_layers(
     bought: Sequence[Bought], before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
 ) -> None:
-    was = {layer["name"]: layer["constant_bytes"] for layer in before}
+    was = {(layer["op"], layer["name"]): layer["constant_bytes"] for layer in before}
     table = Table(box=None, pad_edge=False)
     table.add_column("layer", overflow="ellipsis", no_wrap=True)
     for title in ("constants", "now"):
@@ -163,19 +163,19 @@ def _print_layers(
     for title in ("stored as", "what was done"):
         table.add_column(title)
     for layer in after:
-        name = layer["name"]
+        name = layer["op"], layer["name"]
         if layer["constant_bytes"] or was.get(name):
             sizes = f"{was[name]:,}" if name in was else "", f"{layer['constant_bytes']:,}"
-            table.add_row(name, *sizes, layer["form"], "; ".join(done_to(name, bought)))
+            table.add_row(layer["name"], *sizes, layer["form"], "; ".join(done_to(*name, bought)))
     OUT.print(table)
 
 
-def done_to(layer: str, bought: Sequence[Bought]) -> list[str]:
-    """What each technique did to the layer of this name, in a few words."""
+def done_to(op: str, layer: str, bought: Sequence[Bought]) -> list[str]:
+    """What each technique did to the layer of this operator and name, in a few words."""
     found = []
     for line in bought:
         for sentence in line.done:
             what, colon, rest = sentence.partition("': ")
-            if colon and what.partition(" '")[2] == layer:
+            if colon and what == f"{op} '{layer}":
                 found.append(f"{line.name} {rest.split(_CUT)[0]}")
     return found
