@@ -39,8 +39,8 @@ class Group:
 
     A pattern of `Prune.ratio` that matches one of `layers` sets the width of the group:
     ``Prune(Setting(None, {glob.escape(group.layers[0]): 1 - width / group.channels}))`` leaves `width` channels,
-    rounded to a multiple of `Prune.multiple`. Groups without a pattern keep theirs if the setting's value is None, and else
-    share what is left of it.
+    rounded to a multiple of `Prune.multiple`. Groups without a pattern keep theirs if the setting's value is None, and
+    else share what is left of it.
     """
 
     layers: tuple[str, ...]

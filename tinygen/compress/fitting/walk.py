@@ -80,7 +80,8 @@ class Walk:
         step, size = max(1, pixels * len(now) // MAX_ROWS), max(1, MAX_HELD // (pixels * depth))
         for half, picked in enumerate(Halves.halves(len(now))):
             for some in np.split(picked, range(size, len(picked), size)):
-                inputs, targets = _inputs(call, now[some])[::step], self._targets(old, before, then[some])[::step]
+                whole = _means(self._targets(old, before, then[some]), old.output.shape, call.output.shape)
+                inputs, targets = _inputs(call, now[some])[::step], whole[::step]
                 yield half, inputs, targets.reshape(len(inputs), inputs.shape[1], -1)
 
     def moments_of_sum(self, node: Node, add: Node) -> Halves:
@@ -126,6 +127,18 @@ class Walk:
 def _inputs(call: Call[Any], values: Array) -> Real:
     """The rows that the layer's weights multiply, in real numbers, for stacked `values` of its input."""
     return rows(call, call.input(0).dequantize(values.reshape(-1, *values.shape[2:])))
+
+
+def _means(values: Real, source: tuple[int, ...], target: tuple[int, ...]) -> Real:
+    """`values` [pixels, channels] of images of the shape `source`, as those of smaller ones: each a mean of several."""
+    if source[1:-1] == target[1:-1]:
+        return values
+    image = values.reshape(-1, *source[1:-1], values.shape[-1])
+    for axis in (1, 2):
+        starts = np.arange(target[axis]) * source[axis] // target[axis]
+        counts = np.diff(starts, append=source[axis])
+        image = np.add.reduceat(image, starts, axis=axis) / counts.reshape(-1, *[1] * (3 - axis))
+    return image.reshape(-1, values.shape[-1])
 
 
 def walk(
