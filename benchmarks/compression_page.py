@@ -20,6 +20,7 @@ HEAD = """\
 | `--prune 0.5` | [removes channels](compression/pruning.md), and fits what reads them |
 | `--low-rank 0.5` | [makes two thin layers](compression/low_rank.md) of one |
 | `--branches 1` | [removes branches](compression/branches.md) of residual sums |
+| `--resolution 2` | [computes on a smaller image](compression/resolution.md), made of the input by a pool |
 | `--sparsity 0.7`, `2:4`, `blocks:0.5` | [makes weights zero](compression/sparsity.md), and fits the others |
 | `--share 16` | [gives a layer a codebook](compression/sharing.md) of that many weights |
 | `--bits 4` | [rounds weights to fewer bits](compression/bits.md) |
