@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.laws import check_laws, check_reference, load
 from tests.operators.pooling import VALID, check_pool_refusals, pool_model, pool_models
 from tests.strategies import FEW, MANY
+from tinygen.lower import lower
 from tinygen.ops import problems_of
+from tinygen.target import load_target
 
 
 @FEW
@@ -34,3 +37,23 @@ def test_refusals() -> None:
 def test_sums_that_do_not_fit_are_refused() -> None:
     (problem,) = problems_of(load(pool_model("AVERAGE_POOL_2D", (1, 4096, 2048, 1), (4096, 2048), padding=VALID)))
     assert "less than 2^23 cells" in problem[1]
+
+
+def test_reciprocals_are_exact() -> None:
+    """What templates/kernels/average_pool_2d/four multiplies by instead of dividing, for all sums of up to 90 cells."""
+    for cells in range(1, 91):
+        sizes = np.arange(128 * cells + cells // 2 + 1)
+        products = sizes * ((1 << 20) // cells + 1)
+        assert products.max() < 2**31 and np.array_equal(products >> 20, sizes // cells)
+
+
+def test_four_channels_at_a_time() -> None:
+    """Windows of few cells and of many, channels that fill no four."""
+    models = [
+        pool_model("AVERAGE_POOL_2D", (1, 9, 11, channels), window)
+        for channels in (3, 4, 5, 10)
+        for window in ((2, 3), (9, 11))
+    ]
+    kernels = {step.kernel for data in models for step in lower(load(data), load_target("cortex-m4")).steps}
+    assert kernels == {"average_pool_2d/four", "average_pool_2d/portable"}
+    check_laws(models)

@@ -1,11 +1,11 @@
-"""AVERAGE_POOL_2D and MAX_POOL_2D in plain C."""
+"""AVERAGE_POOL_2D and MAX_POOL_2D in plain C, of int8 four channels at a time where there are as many."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from tinygen.kernels.base import Kernel, Launch
-from tinygen.kernels.overlap import channel_by_channel
+from tinygen.kernels.overlap import channel_by_channel, four_by_four
 from tinygen.ops.base import Call
 from tinygen.ops.numerics import activation_range
 from tinygen.ops.pooling import PoolAttrs
@@ -25,7 +25,25 @@ def launch(call: Call[PoolAttrs]) -> Sequence[Launch]:
     return (Launch((0,), (0,), params),)
 
 
+def has_four(call: Call[PoolAttrs]) -> bool:
+    return call.output.shape[3] >= 4
+
+
+OPS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")
+
 KERNELS = tuple(
+    Kernel(
+        op=(op,),
+        template=f"{op.lower()}/four",
+        function=f"{op.lower()}_four",
+        launch=launch,
+        accepts=has_four,
+        overlap=four_by_four,
+        uses=("common/requantize",),
+        speed=8.0,
+    )
+    for op in OPS
+) + tuple(
     Kernel(
         op=(op,),
         template=f"{op.lower()}/{'wide' if wide else 'portable'}",
@@ -35,6 +53,6 @@ KERNELS = tuple(
         uses=("common/requantize",),
         wide=wide,
     )
-    for op in ("AVERAGE_POOL_2D", "MAX_POOL_2D")
+    for op in OPS
     for wide in (False, True)
 )
