@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,15 +24,22 @@ from tinygen.target import Target
 __all__ = ["Optimize", "lower"]
 
 #: A node with more than this share of the program's instructions gets its own copy of the kernel.
-WORTH_A_COPY = {"speed": 0.005, "balanced": 0.02}
+WORTH_A_COPY = {"speed": 0.005, "balanced": 0.02, "ram": 0.02}
 
 
-def lower(graph: Graph, target: Target, optimize: Optimize = "balanced", segments: Sequence[Segment] = ()) -> Program:
+def lower(
+    graph: Graph,
+    target: Target,
+    optimize: Optimize = "balanced",
+    segments: Sequence[Segment] = (),
+    choices: Mapping[str, Choice] | None = None,
+) -> Program:
     """Choose kernels for `target` and lay out what runs. Raises `UnsupportedError` for a node no kernel accepts.
 
-    The layers of each of `segments`, which stand one after the other in `graph`, run together as one step.
+    The layers of each of `segments`, which stand one after the other in `graph`, run together as one step. `choices`
+    are the kernels of the others (by default, those that `select` gives).
     """
-    return _Lowering(graph, target, optimize, tuple(segments)).program()
+    return _Lowering(graph, target, optimize, tuple(segments), choices or {}).program()
 
 
 @dataclass
@@ -43,6 +50,7 @@ class _Lowering:
     target: Target
     optimize: Optimize
     segments: tuple[Segment, ...] = ()
+    given: Mapping[str, Choice] = field(default_factory=dict)
     constants: dict[tuple[str, bytes], Constant] = field(default_factory=dict)
     tensors: dict[str, str] = field(default_factory=dict)
     buffers: dict[str, Buffer] = field(default_factory=dict)
@@ -55,7 +63,7 @@ class _Lowering:
             self._allocate(name)
         for node in self.graph.nodes:
             check_node(self.graph, node)
-        self.choices = select(self.graph, self.target, self.optimize)
+        self.choices = select(self.graph, self.target, self.optimize) | dict(self.given)
         self.total_work = sum(choice.work for choice in self.choices.values())
         steps = [step for node in self.graph.nodes for step in self._node_or_segment(node)]
         steps += [step for name in self.graph.outputs for step in self._constant_output(name)]

@@ -32,7 +32,7 @@ _SCALES = frozenset({"multipliers", "shifts", "doubled", "halving"})
 
 def optimization(optimize: str) -> str:
     """The compiler's level that suits an ``--optimize`` choice, and that sizes are measured with."""
-    return "-Os" if optimize in ("size", "ram") else "-O2"
+    return "-Os" if optimize == "size" else "-O2"
 
 
 def measure(files: Mapping[str, bytes], program: Program, plan: Plan, target: Target, optimize: str) -> Memory:

@@ -64,7 +64,17 @@ class Rows:
                     died[name][event.part.top : event.part.bottom] = [i] * (event.part.bottom - event.part.top)
         return died
 
+    def kept(self, index: int) -> int:
+        """How many rows of its window have to move before event number `index` adds rows to it."""
+        event = self.events[index]
+        name = self.root(event.output)
+        if not event.made or name not in self.windows or event.output in self.merged.values():
+            return 0
+        known, died = event.known[name], self.died[name]
+        return next((known - q for q in range(max(0, known - self.windows[name].rows), known) if died[q] >= index), 0)
+
     def root(self, name: str) -> str:
+        """The map in whose place a map is computed."""
         while name in self.merged:
             name = self.merged[name]
         return name

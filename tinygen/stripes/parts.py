@@ -11,6 +11,7 @@ from typing import Any
 
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import TensorType
+from tinygen.kernels import kernels_for
 from tinygen.kernels.row_pooling import RowsAttrs, of_rows, takes_rows
 from tinygen.ops import all_ops, call_of
 from tinygen.ops.base import Call
@@ -57,6 +58,7 @@ class Layer:
 
     `maps` are its run-time inputs, which its node has at `indices`. With `gathers`, a part takes in rows of the one
     input, and the output, a single row, is there after the last part: until then, the layer keeps its scratch memory.
+    `over` are the maps whose place the output may take.
     """
 
     node: Node
@@ -66,6 +68,7 @@ class Layer:
     parts: tuple[Part, ...]
     calls: tuple[Call[Any], ...]
     gathers: bool = False
+    over: tuple[str, ...] = ()
     #: What kernels make of the calls, by kernel and kind: packing constants takes time.
     packed: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -100,7 +103,18 @@ def layer_of(graph: Graph, node: Node, band: int) -> Layer | None:
         different += [part] if kind == len(different) else []
         parts.append(Part(kind, rows, top, bottom))
     maps = tuple(node.inputs[i] for i in indices)
-    return Layer(node, call, maps, indices, tuple(parts), tuple(different), takes_rows(call))
+    over = tuple(node.inputs[i] for i in _in_place(call))
+    return Layer(node, call, maps, indices, tuple(parts), tuple(different), takes_rows(call), over)
+
+
+def _in_place(call: Call[Any]) -> tuple[int, ...]:
+    """The inputs that every kernel may compute an elementwise layer over."""
+    if reach_of(call) != Reach():
+        return ()
+    able = [kernel for kernel in kernels_for(call.op) if kernel.takes(call)]
+    rooms = [kernel.overlap(call, launch) for kernel in able for launch in kernel.launch(call)]
+    rules = [{i for i, room in some.items() if room.below in (0, None)} for some in rooms]
+    return tuple(i for i in range(len(call.inputs)) if rules and all(i in rule for rule in rules))
 
 
 def _gathering(call: Call[Any], band: int) -> list[tuple[Call[Any], int, int, int]]:

@@ -86,21 +86,16 @@ class _Scheduler:
     def _actions(self, index: int, event: Event) -> list[Action]:
         root = self.rows.root(event.output)
         window = self.rows.windows.get(root)
-        opens = event.made > 0 and event.output not in self.rows.merged.values()
-        shift = self._shift(index, event, window) if window and opens else None
         write = self._end(window, event) if window else self._cursor(-1, root)
         action = Row(write) if event.layer is None else self._fire(event.layer, event, write)
-        return [shift, action] if shift else [action]
+        kept = self.rows.kept(index)
+        return [self._shift(event, window, kept), action] if window and kept else [action]
 
-    def _shift(self, index: int, event: Event, window: Window) -> Shift | None:
-        """What makes room for the event's rows: the rows that somebody reads later move."""
-        name, bytes_ = window.name, self.chain.rows[window.name]
-        known = event.known[name]
-        kept = [q for q in range(known) if self.rows.died[name][q] >= index]
-        if not kept:
-            return None
-        source = window.rows - (known - kept[0])
-        return Shift(name, (source - event.made) * bytes_, source * bytes_, len(kept) * bytes_)
+    def _shift(self, event: Event, window: Window, kept: int) -> Shift:
+        """What makes room for the event's rows: the last `kept` rows of the window move."""
+        bytes_ = self.chain.rows[window.name]
+        source = window.rows - kept
+        return Shift(window.name, (source - event.made) * bytes_, source * bytes_, kept * bytes_)
 
     def _end(self, window: Window, event: Event) -> Place:
         made = max(event.made, 1)

@@ -9,12 +9,13 @@ from functools import cached_property
 
 from tinygen.kernels import Kernel, kernels_for
 from tinygen.kernels.base import PLAIN
+from tinygen.kernels.lean import lean_kernels_for
 from tinygen.ops import all_ops
 from tinygen.selection import Choice
 from tinygen.stripes.flow import Chain, Event, events
 from tinygen.stripes.layout import Rows, distance, merges, packed
 from tinygen.stripes.parts import Layer
-from tinygen.stripes.schedule import Schedule, Shift, schedule
+from tinygen.stripes.schedule import Schedule, schedule
 from tinygen.target import Target
 
 #: Instructions that an action takes beside what its kernel computes, roughly, and those for a byte that moves.
@@ -33,8 +34,25 @@ class Flow:
 
     @cached_property
     def rows(self) -> Rows:
-        places = {i: _in_place(layer) for i, layer in enumerate(self.chain.layers) if not layer.gathers}
+        places = {i: layer.over for i, layer in enumerate(self.chain.layers)}
         return Rows(self.chain, self.events, merges(self.chain, self.events, places))
+
+    @cached_property
+    def ends(self) -> tuple[int, int]:
+        """Bytes of source and target."""
+        chain = self.chain
+        source, target = (chain.heights[name] * chain.rows[name] for name in (chain.source, chain.target))
+        return source, target
+
+    @cached_property
+    def least(self) -> int:
+        """Bytes of windows without which it cannot run, in whatever order."""
+        rows = dict[str, int]()
+        for layer in self.chain.layers:
+            needed, made = (max(n) for n in zip(*((p.bottom - p.top, p.made) for p in layer.parts), strict=True))
+            for name in layer.maps:
+                rows[name] = max(rows.get(name, 0), needed if needed > made and not layer.gathers else 0)
+        return sum(n * self.chain.rows[name] for name, n in rows.items() if name != self.chain.source)
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -45,15 +63,12 @@ class Flow:
         return distance(self.chain, self.events, self.rows)
 
     @cached_property
-    def times(self) -> list[Counter[int]]:
-        """For each layer, how often each kind of its calls runs."""
-        return [Counter(part.kind for part in layer.parts) for layer in self.chain.layers]
-
-    @cached_property
-    def moved(self) -> int:
-        """Bytes that move inside windows."""
-        order, actions = Counter(self.schedule.order), self.schedule.actions
-        return sum(a.bytes * order[i] for i, a in enumerate(actions) if isinstance(a, Shift))
+    def overhead(self) -> float:
+        """Instructions that it takes beside those of kernels, roughly."""
+        kept = [self.rows.kept(i) for i in range(len(self.events))]
+        sizes = (self.chain.rows[self.rows.root(event.output)] for event in self.events)
+        moved = sum(rows * size for rows, size in zip(kept, sizes, strict=True))
+        return PER_BYTE * moved + PER_CALL * (len(kept) + sum(rows > 0 for rows in kept))
 
     def busy(self, number: int) -> int:
         """A bit for each event at which the scratch memory of layer `number` is in use."""
@@ -111,7 +126,7 @@ class Segment:
     @cached_property
     def work(self) -> float:
         """The instructions that all takes, roughly."""
-        return sum(self.works) + PER_BYTE * self.flow.moved + PER_CALL * len(self.flow.schedule.order)
+        return sum(self.works) + self.flow.overhead
 
 
 def choices(layer: Layer, kernel: Kernel) -> list[Choice]:
@@ -146,14 +161,6 @@ def options(layer: Layer, target: Target, forms: Collection[str] = (PLAIN,)) -> 
     """The kernels on `target` that compute every part of `layer`, with weights in one of `forms`."""
     return [
         kernel
-        for kernel in kernels_for(layer.calls[0].op)
+        for kernel in (*kernels_for(layer.calls[0].op), *lean_kernels_for(layer.calls[0].op))
         if kernel.requires <= target.features and kernel.form in forms and all(kernel.takes(c) for c in layer.calls)
     ]
-
-
-def _in_place(layer: Layer) -> list[str]:
-    """The maps that every kernel may compute the layer over."""
-    able = [kernel for kernel in kernels_for(layer.call.op) if kernel.takes(layer.call)]
-    rooms = [kernel.overlap(layer.call, launch) for kernel in able for launch in kernel.launch(layer.call)]
-    allowed = [{i for i, room in some.items() if room.below in (0, None)} for some in rooms]
-    return [name for name, i in zip(layer.maps, layer.indices, strict=True) if allowed and all(i in a for a in allowed)]
