@@ -242,7 +242,7 @@ def test_equal_bytes_of_another_type_are_not_shared() -> None:
     assert sorted(c.values.dtype.name for c in program.constants) == ["int32", "int8"]
 
 
-@pytest.mark.parametrize("optimize, copies", [("speed", 3), ("size", 0), ("ram", 0), ("balanced", 3)])
+@pytest.mark.parametrize("optimize, copies", [("speed", 3), ("size", 0), ("ram", 3), ("balanced", 3)])
 def test_own_copies(optimize: Optimize, copies: int) -> None:
     program = lowered(load(dense(3)), optimize)
     assert sum(c.own_copy for step in program.steps for c in step.invocations) == copies

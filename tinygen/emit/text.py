@@ -108,26 +108,26 @@ def field_texts(p: str, params: Mapping[str, int | float | str]) -> tuple[FieldT
 
 
 def call_texts(p: str, program: Program, plan: Plan) -> list[list[CallText]]:
-    """The calls of each step, numbered; calls with equal parameters share a number.
+    """The calls of each step, numbered; calls of a step with equal parameters share a number.
 
     A function that is called with one set of parameters only is its own copy in any case. Copies of bytes to where they
     are already are left out.
     """
     numbers: dict[tuple[object, ...], int] = {}
     left = [[c for c in step.invocations if step.loop or not _stays(c, plan)] for step in program.steps]
-    uses = Counter(key[0] for key in {_key(c) for calls in left for c in calls})
+    uses = Counter(function for _, function, _ in {(i, *_key(c)) for i, calls in enumerate(left) for c in calls})
     result = []
-    for invocations in left:
+    for step, invocations in enumerate(left):
         calls = []
         for call in invocations:
             own_copy = call.own_copy or uses[call.function] == 1
-            index = numbers.setdefault((*_key(call), own_copy), len(numbers))
+            index = numbers.setdefault((step, *_key(call), own_copy), len(numbers))
             calls.append(_call_text(p, call, plan, index, own_copy))
         result.append(calls)
     return result
 
 
-def _key(call: Invocation) -> tuple[object, ...]:
+def _key(call: Invocation) -> tuple[str, tuple[object, ...]]:
     return (call.function, tuple(call.params.items()))
 
 
