@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from tinygen import frontends, inspection
 from tinygen.assembly import Build, Order
@@ -34,6 +34,9 @@ from tinygen.search.request import NOTHING, OutOfReach, SearchOptions, check_lat
 from tinygen.selection import Optimize
 from tinygen.shrink import Compression, Shrunk, integers, needs_quantization, shrink
 from tinygen.target import Target, load_target
+
+#: Where constants go: into the code as arrays, or together into one block.
+Weights = Literal["code", "blob"]
 
 __all__ = ["Build", "Shapes", "build", "compress_model", "inspect", "integers", "load", "quantize_model", "save"]
 
@@ -73,6 +76,7 @@ def build(
     heard: Callable[[Bought], None] = lambda bought: None,
     without: Collection[str] = (),
     packages: Collection[str] = (),
+    weights: Weights = "code",
     search: SearchOptions | None = None,
 ) -> Build:
     """Compile `model` (a file or a graph) for `target` (a core or board, or its name).
@@ -83,7 +87,7 @@ def build(
     program's inputs and outputs float32 where they would be int8. `mixed` says which activations of a float model get
     16 bits (see `tinygen.quantize.Options.wide`). `shapes` is as for `load`. `without` names lossless passes (see
     `tinygen.passes.LOSSLESS`) that shall not run. `packages` are kinds of libraries (see `tinygen.packages`) whose
-    files are to stand beside the C.
+    files are to stand beside the C. `weights`: ``blob`` puts all constants into one block, which can be replaced.
 
     `recipe` compresses the model: a TOML file (see `tinygen.compress.recipe`), values by technique such as ``{"share":
     16}``, or techniques. It is fitted to `calibration`, and judged on samples of it that are held back, or on `data`
@@ -96,6 +100,8 @@ def build(
     """
     if optimize not in get_args(Optimize):
         raise UsageError(f"optimize '{optimize}': expected one of {', '.join(get_args(Optimize))}")
+    if weights not in get_args(Weights):
+        raise UsageError(f"weights '{weights}': expected one of {', '.join(get_args(Weights))}")
     goal = load_target(target) if isinstance(target, str) else target
     graph, info = source(model, shapes)
     wanted = check_kinds(packages)
@@ -129,8 +135,9 @@ def build(
         data,
         options.words(),
     )
-    command += shape_words(shapes)
-    order = Order(prefix, info, goal, optimize, passes, float_io, _budget(goal, ram, flash), command, wanted)
+    command += shape_words(shapes) + (" --weights blob" if weights == "blob" else "")
+    budget, blob = _budget(goal, ram, flash), weights == "blob"
+    order = Order(prefix, info, goal, optimize, passes, float_io, budget, command, wanted, blob)
     plain = order.assembled(made)
     try:
         order.check(plain)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygen.compress.recipe import dumps
-from tinygen.emit.render import emit
+from tinygen.emit.render import emit, emit_with_blob
 from tinygen.files import write_files
 from tinygen.ir import store
 from tinygen.ir.graph import Graph
@@ -58,7 +58,7 @@ class Build:
 class Order:
     """What a build is asked for, beside the graph: `name` prefixes C symbols, `command` asks for the same again.
 
-    `packages` are kinds of libraries whose files stand beside the C.
+    `packages` are kinds of libraries whose files stand beside the C; `blob`: with the constants in one block.
     """
 
     name: str
@@ -70,6 +70,7 @@ class Order:
     budget: Budget
     command: str
     packages: Sequence[str]
+    blob: bool
 
     def assembled(self, made: Shrunk, found: Found | None = None) -> Build:
         """The build of an int8 graph, which a search `found`, whether it fits or not."""
@@ -77,9 +78,11 @@ class Order:
         graph, outcomes = run_passes(replace(graph, name=self.name), self.passes)
         graph, program, layout = laid_out(graph, self.target, self.optimize)
         lines = provenance(self.command, self.info, self.target, program, layout)
-        sources = {name: text.encode() for name, text in emit(program, layout, lines).items()}
+        texts, weights = emit_with_blob(program, layout, lines) if self.blob else (emit(program, layout, lines), b"")
+        sources = {name: text.encode() for name, text in texts.items()}
         memory = measure(sources, program, layout, self.target, self.optimize)
         files = {**sources, f"{graph.name}.tgm": store.dumps(graph)}
+        files |= {f"{graph.name}.weights.bin": weights} if self.blob else {}
         told = report(program, layout, memory, self.target, self.info, outcomes, files, self.command)
         told["quantization"] = made.quantization.as_dict() if made.quantization else None
         told["compression"] = [line.as_dict() for line in made.bought]

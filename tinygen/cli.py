@@ -89,6 +89,13 @@ main.add_command(search_)
 @click.option("--float-io", is_flag=True, help="Inputs and outputs in float32 instead of int8.")
 @click.option("--without", metavar="PASS", multiple=True, help="A lossless pass to leave out, such as dead-channels.")
 @click.option(
+    "--weights",
+    type=click.Choice(["code", "blob"]),
+    default="code",
+    show_default=True,
+    help="Where constants go; blob: into one block, which can be replaced without linking again.",
+)
+@click.option(
     "--package",
     "packages",
     metavar="KIND",

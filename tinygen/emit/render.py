@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import jinja2
 
 from tinygen.emit import text
+from tinygen.emit.blob import Blob, blob, fingerprint, in_blob
 from tinygen.emit.loops import loop_text
 from tinygen.ir.program import Program
 from tinygen.plan.arena import Plan
@@ -30,11 +33,33 @@ def environment() -> jinja2.Environment:
 
 def emit(program: Program, plan: Plan, provenance: Sequence[str]) -> dict[str, str]:
     """The generated header and source of `program`. `provenance` lines go into the comment at the top of both."""
+    return _rendered(program, _context(program, plan, provenance))
+
+
+def emit_with_blob(program: Program, plan: Plan, provenance: Sequence[str]) -> tuple[dict[str, str], bytes]:
+    """The same with the constants in one block, which may lie elsewhere, and that block; see `tinygen.emit.blob`."""
+    constants = in_blob(program.constants)
+    context = _context(program, plan, ())
+    declared = [replace(text.constant_text(constant), text="") for constant in constants]
+    hollow = _rendered(program, {**context, "constants": declared, "blob": Blob(0, 0, 0, 0)})
+    head, data = blob(constants, fingerprint(hollow[f"{program.name}.c"]))
+    filled = {"constants": [text.constant_text(constant) for constant in constants], "blob": head}
+    return _rendered(program, {**_context(program, plan, provenance), **filled}), data
+
+
+def _rendered(program: Program, context: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        f"{program.name}.h": environment().get_template("model.h.j2").render(context),
+        f"{program.name}.c": environment().get_template("model.c.j2").render(context),
+    }
+
+
+def _context(program: Program, plan: Plan, provenance: Sequence[str]) -> dict[str, Any]:
     p = f"{program.name}_"
     steps = text.call_texts(p, program, plan)
     calls = [call for step in steps for call in step]
     inputs = [text.port_text(p, "input", i, n, program, plan) for i, n in enumerate(program.inputs)]
-    context = {
+    return {
         "name": program.name,
         "version": VERSION,
         "provenance": [text.plain(line) for line in provenance],
@@ -48,6 +73,7 @@ def emit(program: Program, plan: Plan, provenance: Sequence[str]) -> dict[str, s
         "quantizes": any(port.narrow for port in inputs),
         "outputs": [text.port_text(p, "output", i, n, program, plan) for i, n in enumerate(program.outputs)],
         "constants": [text.constant_text(c) for c in program.constants],
+        "blob": None,
         "kernels": [f"kernels/{name}.c.j2" for name in program.templates],
         "calls": text.defined(calls),
         "shared_functions": text.shared_functions(calls),
@@ -60,8 +86,4 @@ def emit(program: Program, plan: Plan, provenance: Sequence[str]) -> dict[str, s
             )
             for i, (step, step_calls) in enumerate(zip(program.steps, steps, strict=True))
         ],
-    }
-    return {
-        f"{program.name}.h": environment().get_template("model.h.j2").render(context),
-        f"{program.name}.c": environment().get_template("model.c.j2").render(context),
     }
