@@ -53,6 +53,7 @@ def package_files(kind: str, report: Mapping[str, Any]) -> dict[str, bytes]:
     context = {
         **{"name": name, "NAME": name.upper(), "p": f"{name}_", "P": f"{name}_".upper(), "version": VERSION},
         "level": report["flash"]["optimization"],
+        "step_count": len(layers),
         "steps": [Titled(c_string(f"{layer['op']} {layer['name']}")) for layer in layers],
         "taps": [Tap(step, o["offset"], o["bytes"], c_string(o["name"])) for step, o in outputs],
     }

@@ -19,17 +19,22 @@
 #define DENSE_NOINLINE
 #endif
 
+/* Where constants lie: define it, say, as __attribute__((section(".external"))). */
+#ifndef DENSE_CONST
+#define DENSE_CONST
+#endif
+
 /* Constants: weights, biases, multipliers, tables. */
-static const int8_t dense_c0[6] = {
+static const int8_t dense_c0[6] DENSE_CONST = {
     1, -2, 3, -128, 0, 127,
 };
-static const int32_t dense_c1[2] = {
+static const int32_t dense_c1[2] DENSE_CONST = {
     98, -1048575,
 };
-static const int32_t dense_c2[1] = {
+static const int32_t dense_c2[1] DENSE_CONST = {
     1073741824,
 };
-static const int8_t dense_c3[1] = {
+static const int8_t dense_c3[1] DENSE_CONST = {
     -3,
 };
 
