@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.laws import check_laws, check_reference, load
 from tests.operators.pooling import VALID, check_pool_refusals, pool_model, pool_models
+from tests.operators.test_dsp import assert_computes, assert_runs, preferred
 from tests.strategies import FEW, MANY
+from tinygen.ir.graph import Graph
 from tinygen.lower import lower
 from tinygen.ops import problems_of
 from tinygen.target import load_target
@@ -30,6 +35,29 @@ def test_nearly_equal_scales() -> None:
     check_laws([pool_model("AVERAGE_POOL_2D", (1, 5, 4, 3), (2, 3), quant=(1e-3, 4), output=(1.0005e-3, 4))])
 
 
+def eights() -> list[Graph]:
+    """Windows of few cells and of as many as a sum may have, channels that fill no eight, padding, strides."""
+    shapes = [((1, 9, 11, 8), (2, 3)), ((2, 7, 6, 21), (3, 3)), ((1, 15, 17, 9), (15, 17)), ((1, 25, 5, 64), (25, 5))]
+    return [load(pool_model("AVERAGE_POOL_2D", shape, window)) for shape, window in shapes]
+
+
+def test_vectors() -> None:
+    with preferred("mve"):
+        kernels = {step.kernel for graph in eights() for step in lower(graph, load_target("cortex-m55")).steps}
+    assert kernels == {"average_pool_2d/mve"}
+    assert_computes(eights(), "mve")
+
+
+@pytest.mark.qemu
+def test_vectors_on_cortex_m55(tmp_path: Path) -> None:
+    assert_runs(eights(), "cortex-m55", tmp_path, "mve")
+
+
+@pytest.mark.qemu
+def test_fours_on_cortex_m0(tmp_path: Path) -> None:
+    assert_runs(eights(), "cortex-m0", tmp_path, "v6m")
+
+
 def test_refusals() -> None:
     check_pool_refusals("AVERAGE_POOL_2D")
 
@@ -40,7 +68,7 @@ def test_sums_that_do_not_fit_are_refused() -> None:
 
 
 def test_reciprocals_are_exact() -> None:
-    """What templates/kernels/average_pool_2d/four multiplies by instead of dividing, for all sums of up to 90 cells."""
+    """What templates/kernels/common/mean multiplies by instead of dividing, for all sums of up to 90 cells."""
     for cells in range(1, 91):
         sizes = np.arange(128 * cells + cells // 2 + 1)
         products = sizes * ((1 << 20) // cells + 1)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from tinygen.kernels.base import Kernel, Launch
-from tinygen.kernels.overlap import channel_by_channel, four_by_four
+from tinygen.kernels.base import Kernel, Launch, Rooms
+from tinygen.kernels.overlap import channel_by_channel, four_by_four, windows
 from tinygen.ops.base import Call
 from tinygen.ops.numerics import activation_range
 from tinygen.ops.pooling import PoolAttrs
@@ -29,9 +30,30 @@ def has_four(call: Call[PoolAttrs]) -> bool:
     return call.output.shape[3] >= 4
 
 
-OPS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")
+def has_eight(call: Call[PoolAttrs]) -> bool:
+    """Enough channels for vectors, and few enough cells for sums in int16."""
+    return call.output.shape[3] >= 8 and math.prod(call.attrs.window) <= 255
 
-KERNELS = tuple(
+
+def eight_by_eight(call: Call[PoolAttrs], launch: Launch) -> Rooms:
+    """A pool that takes eight channels of a pixel at a time, the last eight from the end."""
+    return windows(call, again=-(-call.output.shape[3] % 8))
+
+
+VECTORS = Kernel(
+    op=("AVERAGE_POOL_2D",),
+    template="average_pool_2d/mve",
+    function="average_pool_2d_mve",
+    launch=launch,
+    accepts=has_eight,
+    overlap=eight_by_eight,
+    uses=("common/requantize", "common/mve", "common/mean"),
+    requires=frozenset({"mve"}),
+    speed=4.0,
+)
+
+#: Four channels at a time, and any number of them.
+FOURS = tuple(
     Kernel(
         op=(op,),
         template=f"{op.lower()}/four",
@@ -39,11 +61,12 @@ KERNELS = tuple(
         launch=launch,
         accepts=has_four,
         overlap=four_by_four,
-        uses=("common/requantize",),
+        uses=("common/requantize", *uses),
         speed=8.0,
     )
-    for op in OPS
-) + tuple(
+    for op, uses in (("AVERAGE_POOL_2D", ("common/mean",)), ("MAX_POOL_2D", ()))
+)
+OTHERS = tuple(
     Kernel(
         op=(op,),
         template=f"{op.lower()}/{'wide' if wide else 'portable'}",
@@ -53,6 +76,7 @@ KERNELS = tuple(
         uses=("common/requantize",),
         wide=wide,
     )
-    for op in OPS
+    for op in ("AVERAGE_POOL_2D", "MAX_POOL_2D")
     for wide in (False, True)
 )
+KERNELS = (VECTORS, *FOURS, *OTHERS)
