@@ -212,13 +212,13 @@ def _pool(call: Call[Any], kernel: str, params: Params) -> Iterator[Event]:
 def _product(call: Call[Any], kernel: str, params: Params) -> Iterator[Event]:
     """Rows times a matrix; kernels that copy a row read it once."""
     depth, units = call.input(1).shape[-1], call.input(1).shape[0]
-    copies = kernel.startswith(("fully_connected/v6m", "fully_connected/dsp"))
+    copies = kernel.startswith(("fully_connected/v6m", "fully_connected/dsp")) and "raw" not in kernel
     for row in range(call.input(0).elements // depth):
         read, first = np.arange(row * depth, (row + 1) * depth), row * units
         if copies and (depth % 8 == 0 or "v6m" in kernel):
             yield {0: read}, np.arange(first, first + units)
             continue
-        last = 4 * (-(-units // 4) - 1) if copies or "mve" in kernel else units - 1
+        last = 4 * (-(-units // 4) - 1) if copies or "mve" in kernel or "raw" in kernel else units - 1
         yield {0: read}, np.arange(first, first + last)
         yield {0: read[depth // 8 * 8 :] if copies else read}, np.arange(first + last, first + units)
 

@@ -27,6 +27,7 @@ ORDER = (
     "export",
     "quantize",
     "kernels",
+    "room",
     "selection",
     "overlays",
     "stripes",

@@ -244,7 +244,7 @@ def test_equal_bytes_of_another_type_are_not_shared() -> None:
 
 @pytest.mark.parametrize("optimize, copies", [("speed", 3), ("size", 0), ("ram", 3), ("balanced", 3)])
 def test_own_copies(optimize: Optimize, copies: int) -> None:
-    program = lowered(load(dense(3)), optimize)
+    program = lowered(load(dense(3, same_weights=False)), optimize)
     assert sum(c.own_copy for step in program.steps for c in step.invocations) == copies
     text = emit(program, plan(program), [])["m.c"]
     assert text.count("m_call_") == 2 * copies and (copies == 3) == ("_shared(" not in text)
@@ -300,9 +300,19 @@ def test_scratch_lives_in_the_arena_during_its_step_only(greedy_elu: Graph) -> N
     assert [p[-1] for p in pointers] == [f"a + {layout.offsets[name]}" for name in names]
 
 
-def test_optimizing_for_ram_takes_the_kernel_with_less_scratch(greedy_elu: Graph) -> None:
-    assert lowered(greedy_elu, "speed").steps[0].scratch[0].bytes == 100
-    assert lowered(greedy_elu, "ram").steps[0].scratch[0].bytes == 10
+def test_scratch_memory_is_taken_if_it_is_worth_its_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 bytes for 5 % fewer instructions: under `speed`; 100 for half of them: always; a limit is kept."""
+    b = ModelBuilder()
+    x, y = b.tensor((64,), *Q), b.tensor((64,), *Q)
+    b.op("ELU", [x], [y])
+    graph = load(b.finish([x], [y]))
+    for scratch, slower, expected in ((20, 1.05, (20, 0, 0)), (100, 2.0, (100, 100, 100))):
+        kernels = greedy_kernel(scratch, 1.0), greedy_kernel(0, slower)
+        monkeypatch.setattr("tinygen.selection.kernels_for", lambda op, kernels=kernels: kernels)
+        chosen = [select(graph, HOST, optimize)["t1"].scratch for optimize in ("speed", "balanced", "ram")]
+        assert tuple(chosen) == expected
+        rooms = (0, 63 + scratch, 64 + scratch)
+        assert [select(graph, HOST, "speed", room)["t1"].scratch for room in rooms] == [0, 0, scratch]
 
 
 # --- Choosing kernels ---------------------------------------------------------------------------------------------

@@ -1,31 +1,36 @@
-"""A graph's steps in the order that takes least memory."""
+"""A graph's steps in the order that takes least memory, with kernels whose scratch memory fits between the tensors."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from math import inf
 
 from tinygen.ir.graph import Graph
 from tinygen.ir.program import Program
 from tinygen.lower import lower
-from tinygen.plan.arena import Plan, plan
+from tinygen.plan.arena import Plan, holes, plan
 from tinygen.plan.order import in_best_order
-from tinygen.selection import Optimize
+from tinygen.room import Worth
+from tinygen.selection import WORTH, Choice, Optimize, select, variants
 from tinygen.stripes.choose import arrangements, price
 from tinygen.target import Target
 
+#: Bytes by which an arena may grow for scratch memory, if that is worth it.
+GROWTH = (0, *(step << power for power in range(7, 15) for step in (2, 3)))
 
-def laid_out(graph: Graph, target: Target, optimize: Optimize) -> tuple[Graph, Program, Plan]:
+
+def laid_out(graph: Graph, target: Target, optimize: Optimize, room: int | None = None) -> tuple[Graph, Program, Plan]:
     """`graph` lowered and planned, in its own order or in that with the fewest live bytes: whichever arena is smaller.
 
     The order is found before kernels are chosen, so it knows neither their scratch memory nor what runs in place.
+    `room` is as for `tinygen.selection.select`.
     """
     best = in_best_order(graph)
-    candidates = []
-    for ordered in (graph,) if best is graph else (graph, best):
-        program = lower(ordered, target, optimize)
-        candidates.append((ordered, program, plan(program)))
+    candidates = [
+        _planned(ordered, target, optimize, room) for ordered in ((graph,) if best is graph else (graph, best))
+    ]
     usual = min(candidates, key=lambda candidate: candidate[2].bytes)
-    return _together(*usual, target) if optimize == "ram" else usual
+    return _together(*usual, target) if optimize == "ram" and room is None else usual
 
 
 def _together(graph: Graph, program: Program, layout: Plan, target: Target) -> tuple[Graph, Program, Plan]:
@@ -42,3 +47,45 @@ def _together(graph: Graph, program: Program, layout: Plan, target: Target) -> t
         if planned.bytes <= layout.bytes and price(planned.bytes, found.work) < least:
             best, least = (graph, rows, planned), price(planned.bytes, found.work)
     return best
+
+
+def _planned(graph: Graph, target: Target, optimize: Optimize, room: int | None) -> tuple[Graph, Program, Plan]:
+    """First with as little scratch memory as the kernels can do with, then with what fits between the tensors."""
+    chosen = select(graph, target, optimize, room)
+    options = {name: variants(choice, target) for name, choice in chosen.items()}
+    lean = lower(graph, target, optimize, choices={name: some[0] for name, some in options.items()})
+    layout = plan(lean)
+    if all(len(some) == 1 for some in options.values()):
+        return graph, lean, layout
+    worth = WORTH[optimize] if room is None else Worth(0)
+    sizes = [layout.bytes + more for more in GROWTH if room is None or more == 0 or layout.bytes + more <= room]
+    fitting, known = _grown(lean, layout, options, worth, sizes)
+    program = lower(graph, target, optimize, choices=fitting)
+    return graph, program, plan(program, known=known)
+
+
+def _grown(
+    program: Program, layout: Plan, options: Mapping[str, Sequence[Choice]], worth: Worth, sizes: Sequence[int]
+) -> tuple[dict[str, Choice], dict[str, int]]:
+    """The variants for the best of the `sizes` that the arena may have, and where all lies then."""
+    tried = [_filled(program, layout, options, size) for size in sizes]
+    works = [sum(choice.work for choice in fitting.values()) for fitting, _ in tried]
+    fitting, free = tried[worth.best(list(zip(sizes, works, strict=True)))]
+    known = dict(layout.offsets)
+    for step, (offset, _) in zip(program.steps, free, strict=True):
+        known.update({b.name: offset for b in step.scratch if fitting[step.outputs[0]].scratch != b.bytes})
+    return fitting, known
+
+
+def _filled(
+    program: Program, layout: Plan, options: Mapping[str, Sequence[Choice]], limit: int
+) -> tuple[dict[str, Choice], list[tuple[int, int]]]:
+    """For each node the fastest variant whose scratch memory finds room in `limit` bytes, and each step's free room."""
+    free = holes(program, layout, limit)
+    by_output = {s.outputs[0]: size for s, (_, size) in zip(program.steps, free, strict=True)}
+    return {name: _fastest(some, by_output[name]) for name, some in options.items()}, free
+
+
+def _fastest(options: Sequence[Choice], free: int) -> Choice:
+    """The fastest of `options` (the leanest first) that takes at most `free` bytes of scratch memory, or the first."""
+    return min([options[0], *(o for o in options if o.scratch <= free)], key=lambda o: (o.speed, o.scratch))

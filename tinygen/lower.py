@@ -15,6 +15,7 @@ from tinygen.kernels import Kernel, Launch, kernels_for
 from tinygen.kernels.base import PLAIN
 from tinygen.ops import call_of, check_node, op_of
 from tinygen.overlays import joins, overlays
+from tinygen.room import runs
 from tinygen.selection import Choice, Optimize, select
 from tinygen.stripes.parts import Layer
 from tinygen.stripes.schedule import Fire, Place, Row, Shift
@@ -63,7 +64,8 @@ class _Lowering:
             self._allocate(name)
         for node in self.graph.nodes:
             check_node(self.graph, node)
-        self.choices = select(self.graph, self.target, self.optimize) | dict(self.given)
+        given = all(not runs(self.graph, node) or node.outputs[0] in self.given for node in self.graph.nodes)
+        self.choices = ({} if given else select(self.graph, self.target, self.optimize)) | dict(self.given)
         self.total_work = sum(choice.work for choice in self.choices.values())
         steps = [step for node in self.graph.nodes for step in self._node_or_segment(node)]
         steps += [step for name in self.graph.outputs for step in self._constant_output(name)]

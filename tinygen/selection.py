@@ -14,12 +14,15 @@ from tinygen.errors import UnsupportedError
 from tinygen.ir.graph import Graph, Node
 from tinygen.kernels import Kernel, Launch, kernels_for
 from tinygen.kernels.base import AT_ANY_SPEED, PLAIN, SMALLEST
-from tinygen.ops import all_ops, call_of, op_of
+from tinygen.ops import all_ops, call_of
 from tinygen.ops.base import Call
+from tinygen.room import Worth, living, runs
 from tinygen.target import Target
 
 Optimize = Literal["speed", "size", "ram", "balanced"]
 
+#: What memory is worth.
+WORTH: Mapping[Optimize, Worth] = {"speed": Worth(0.1), "balanced": Worth(0.3), "size": Worth(0.3), "ram": Worth(10.0)}
 #: Under `balanced`, weights lie in a form that costs instructions if a node's constants then take at most this share of
 #: their bytes; or fewer bytes at all, where the graph asks for the smallest form.
 WORTH_A_FORM = 0.7
@@ -82,19 +85,21 @@ class Choice:
         return self.speed * (all_ops()[self.call.op].macs(self.call) or self.call.output.elements)
 
 
-def select(graph: Graph, target: Target, optimize: Optimize) -> dict[str, Choice]:
+def select(graph: Graph, target: Target, optimize: Optimize, room: int | None = None) -> dict[str, Choice]:
     """The choice for each node of `graph` that runs, by its first output. Raises `UnsupportedError` where none can.
 
-    Under ``speed`` that with the fewest instructions, under ``ram`` with the least scratch memory, under ``size`` that
-    whose constants take least flash; ``balanced`` does the same, but takes only forms that cost no instructions, save
+    Of the kernels whose memory fits `room` bytes, beside the tensors that live meanwhile (None: as much as is worth
+    the instructions it saves, see `WORTH`), under ``speed`` the one with the fewest instructions, under ``size`` the
+    one whose constants take least flash. The others do the same, but take only forms that cost no instructions, save
     much of a node's constants and a larger share of all constants than they add to all instructions, or are asked for
     (`Graph.storage`). Kernels for a form of weights are taken one after the other, as long as all that choose one save
     more than its code.
     """
-    running = [node for node in graph.nodes if _runs(graph, node)]
+    running = [node for node in graph.nodes if runs(graph, node)]
     options = {n.outputs[0]: able(graph, n, target, optimize) for n in running}
-    if optimize != "speed":
-        options = _fitting(options, live_bytes(graph))
+    options = _fitting(graph, options, WORTH[optimize], room)
+    if optimize == "ram":
+        optimize = "balanced"  # in all but memory
     if optimize == "balanced":
         options = {name: _fast(some) for name, some in options.items()}
     forms = {o.kernel.template for some in options.values() for o in some if o.kernel.form != PLAIN}
@@ -112,37 +117,33 @@ def select(graph: Graph, target: Target, optimize: Optimize) -> dict[str, Choice
     return chosen
 
 
-def live_bytes(graph: Graph) -> dict[str, int]:
-    """For each node that runs, by its first output: bytes of the tensors that live meanwhile, in the graph's order.
+def variants(choice: Choice, target: Target) -> list[Choice]:
+    """`choice` and what differs from it only in how much scratch memory it takes, that with least first."""
+    kernel = choice.kernel
+    same = [k for k in kernels_for(choice.call.op) if (k.template, k.form) == (kernel.template, kernel.form)]
+    able = [k for k in same if k.requires <= target.features and k.takes(choice.call)]
+    return sorted((replace(choice, kernel=k) for k in able), key=lambda o: (o.scratch, o.speed))
 
-    The arena takes at least as many as the largest of these. A view is the tensor that it shows.
+
+def _fitting(
+    graph: Graph, options: Mapping[str, Sequence[Choice]], worth: Worth, room: int | None
+) -> dict[str, list[Choice]]:
+    """Those `options` whose memory fits `room`, or (None) as much as plain kernels are worth.
+
+    Where none fits, those that need least.
     """
-    of = {name: name for name in graph.types}
-    for node in graph.nodes:
-        if not _runs(graph, node):
-            of[node.outputs[0]] = of[node.inputs[0]]
-    born = {name: i for i, node in enumerate(graph.nodes) for name in node.outputs}
-    dead = {of[name]: i for i, node in enumerate(graph.nodes) for name in (*node.outputs, *node.inputs) if name}
-    dead |= {of[name]: len(graph.nodes) for name in graph.outputs}
-    spans = [(born.get(name, -1), dead[name], graph.types[name].bytes) for name in dead if name not in graph.constants]
-    at = {node.outputs[0]: i for i, node in enumerate(graph.nodes) if _runs(graph, node)}
-    return {name: sum(size for first, last, size in spans if first <= i <= last) for name, i in at.items()}
+    live = living(graph)
+    needs = {name: [live[name].need(o.kernel, o.call, o.launches) for o in some] for name, some in options.items()}
+    table = {name: list(zip(needs[name], some, strict=True)) for name, some in options.items()}
+    if room is None:
+        usual = {name: [way for way in ways if _usual(way[1])] or ways for name, ways in table.items()}
+        room = worth.peak({name: [(need, o.work) for need, o in ways] for name, ways in usual.items()})
+    limits = {name: max(room, min(needs[name])) for name in options}
+    return {name: [o for need, o in ways if need <= limits[name]] for name, ways in table.items()}
 
 
-def _fitting(options: Mapping[str, Sequence[Choice]], live: Mapping[str, int]) -> dict[str, list[Choice]]:
-    """Those `options` that need no more memory than the graph does anyway, where its nodes take what is not roomy."""
-    lean = {name: [o for o in some if not o.kernel.roomy] for name, some in options.items()}
-    needed = [live[name] + _plain_scratch(some) for name, some in lean.items()]
-    free = {name: max(needed, default=0) - taken for name, taken in live.items()}
-    return {
-        name: [*lean[name], *(o for o in some if o.kernel.roomy and o.scratch <= free[name])]
-        for name, some in options.items()
-    }
-
-
-def _plain_scratch(options: Sequence[Choice]) -> int:
-    """The scratch memory of the fastest plain kernel; 0 where there is none."""
-    return min(((o.speed, o.scratch) for o in options if o.kernel.form == PLAIN), default=(0, 0))[1]
+def _usual(option: Choice) -> bool:
+    return option.asked or option.kernel.form == PLAIN
 
 
 def _fast(options: Sequence[Choice]) -> list[Choice]:
@@ -192,11 +193,6 @@ def _flash(chosen: Mapping[str, Choice]) -> float:
     return sum(o.price for o in chosen.values()) + sum(code.values())
 
 
-def _runs(graph: Graph, node: Node) -> bool:
-    """Whether anything runs for `node`: a view of something that exists at run time costs nothing."""
-    return not op_of(node).view or node.inputs[0] in graph.constants
-
-
 def able(graph: Graph, node: Node, target: Target, optimize: Optimize) -> list[Choice]:
     """Every kernel that can compute `node` on `target`, in the form that the graph asks for, if it does."""
     call = call_of(graph, node)
@@ -223,8 +219,6 @@ def _types(call: Call[Any]) -> str:
 def _best(options: Sequence[Choice], optimize: Optimize) -> Choice:
     if optimize == "speed":
         return min(options, key=lambda o: o.speed)
-    if optimize == "ram":
-        return min(options, key=lambda o: (o.scratch, o.speed))
     if not _forms(options):
         return min(options, key=lambda o: o.speed)
     plain = [o for o in options if o.kernel.form == PLAIN]

@@ -24,9 +24,11 @@ from tinygen import api, toolchain
 from tinygen.ir.graph import Graph
 from tinygen.kernels import kernels_for
 from tinygen.kernels.base import PLAIN, Kernel
+from tinygen.layout import laid_out
 from tinygen.lower import lower
 from tinygen.reference import run
-from tinygen.selection import Optimize, live_bytes, select
+from tinygen.room import Worth, living
+from tinygen.selection import Optimize
 from tinygen.target import load_target
 from tinygen.verify.build_dir import read_build
 from tinygen.verify.qemu import run_qemu
@@ -207,24 +209,25 @@ def chain() -> Graph:
     return load(b.finish([x], [last]))
 
 
-def test_live_bytes() -> None:
+def test_what_lives_while_a_node_runs() -> None:
     size = 24 * 24 * 8
-    assert list(live_bytes(chain()).values()) == [2 * size, 2 * size, 3 * size, size + 6 * 6 * 8]
+    live = list(living(chain()).values())
+    assert [one.bytes for one in live] == [2 * size, 2 * size, 3 * size, size + 6 * 6 * 8]
+    assert [one.dying for one in live] == [{0}, set(), {0, 1}, {0}]
 
 
 def test_memory_is_taken_where_there_is_room() -> None:
-    """Where a sum of two needs more in any case; under `speed` wherever it helps, under `ram` not at all."""
-    chosen = {o: [*select(chain(), M4, o).values()] for o in get_args(Optimize)}
-    roomy = {o: [c.kernel.roomy for c in choices if c.call.op == "CONV_2D"] for o, choices in chosen.items()}
-    assert roomy == {"speed": [True] * 3, "size": [False, False, True], "ram": [False] * 3, "balanced": roomy["size"]}
-    assert [c.scratch for c in chosen["ram"]] == [0] * 4
-    assert max(c.scratch for c in chosen["balanced"]) < min(c.scratch for c in chosen["speed"][:2])
+    """Where others need more in any case, convolutions take what makes them faster; least of all under `ram`."""
+    laid = {o: laid_out(chain(), M4, o) for o in get_args(Optimize)}
+    scratch = {o: [sum(b.bytes for b in s.scratch) for s in program.steps] for o, (_, program, _) in laid.items()}
+    assert scratch["speed"][0] >= scratch["balanced"][0] >= scratch["ram"][0] > 0
+    assert scratch["ram"][3] > scratch["ram"][1], "the last one has room, between the first two lies a residual"
+    assert laid["speed"][2].bytes >= laid["balanced"][2].bytes >= laid["ram"][2].bytes
 
 
-def test_the_arena_does_not_grow_for_room() -> None:
-    """Kernels that ask for room take what the rest leaves free."""
-    with pytest.MonkeyPatch.context() as patch:
-        wanted = api.build(chain(), "cortex-m4").report["ram"]["arena"]
-        patch.setattr("tinygen.selection.kernels_for", lambda op: [k for k in kernels_for(op) if not k.roomy])
-        without = api.build(chain(), "cortex-m4").report["ram"]["arena"]
-    assert wanted <= without
+def test_what_memory_is_worth() -> None:
+    ways = [(1000, 110.0), (2000, 105.0), (4000, 100.0), (500, 111.0)]
+    assert [Worth(weight).best(ways) for weight in (0.0, 0.069, 0.1, 10.0)] == [2, 1, 0, 0]
+    table = {"a": [(10, 5.0), (100, 4.0)], "b": [(50, 100.0), (60, 99.0)]}
+    assert [Worth(weight).peak(table) for weight in (0.0, 10.0)] == [100, 50]
+    assert Worth(1.0).peak({}) == 0

@@ -98,8 +98,6 @@ class Kernel:
       and the kernel gives the bits that the plain one gives.
     - `code`: bytes that the kernel's code adds to flash, roughly: a form has to save more.
     - `per_call`: bytes that each call of the kernel adds besides, roughly, beyond a call of the plain one.
-    - `roomy`: takes scratch memory that others do without: chosen under ``speed``, or where larger tensors elsewhere in
-      the graph need that memory in any case.
     - `asked`: not chosen of its own accord, but where the graph asks for its form, or flash counts most.
     """
 
@@ -117,7 +115,6 @@ class Kernel:
     code: int = 0
     per_call: int = 0
     asked: bool = False
-    roomy: bool = False
 
     def takes(self, call: Call[Any]) -> bool:
         """Whether it can compute this node."""

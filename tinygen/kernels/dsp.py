@@ -8,6 +8,7 @@ products share. In a depthwise convolution, rows of the image are widened once; 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,14 +18,14 @@ from tinygen.ir.types import Array
 from tinygen.kernels.base import Kernel, Launch, int8, int32
 from tinygen.kernels.channels import folded_bias, requantization
 from tinygen.kernels.conv_2d import is_matrix_product
-from tinygen.kernels.overlap import blocks_of_channels, in_bands, rows_widened
+from tinygen.kernels.overlap import blocks_of_channels, four_units, in_bands, rows_widened
 from tinygen.ops.base import Call
 from tinygen.ops.convolution import ConvAttrs, input_of, limits_of, multipliers_of, weights_of
 
-#: Bytes of widened windows or rows, roughly: more windows share the widening of filters.
+#: Bytes of widened windows, roughly: the more windows there are, the more share the widening of filters.
+BANDS = (1024, 2048, 4096, 8192, 16384)
+#: Bytes of widened rows in a depthwise convolution, roughly.
 BAND_BYTES = 4096
-#: The same where memory is to spare.
-ROOMY_BYTES = 16384
 Params = dict[str, int | float | Array]
 
 
@@ -118,7 +119,7 @@ def speed(call: Call[ConvAttrs], most: int) -> float:
     return products + widened + passes + 11 / size
 
 
-def kernel(most: int, roomy: bool = False) -> Kernel:
+def kernel(most: int) -> Kernel:
     """CONV_2D with about `most` bytes of widened windows."""
     return Kernel(
         op=("CONV_2D",),
@@ -137,7 +138,6 @@ def kernel(most: int, roomy: bool = False) -> Kernel:
         requires=frozenset({"dsp"}),
         overlap=in_bands,
         speed=partial(speed, most=most),
-        roomy=roomy,
     )
 
 
@@ -211,6 +211,11 @@ def dense_accepts(call: Call[Any]) -> bool:
     return units >= 4 and depth >= 8 and rounds_down(call)
 
 
+def raw_launch(call: Call[Any]) -> Sequence[Launch]:
+    (one,) = dense_launch(call)
+    return (replace(one, scratch=0),)
+
+
 def dense_launch(call: Call[Any]) -> Sequence[Launch]:
     weights = call.constant(1)
     units, depth = weights.shape
@@ -225,8 +230,7 @@ def dense_launch(call: Call[Any]) -> Sequence[Launch]:
 
 
 KERNELS = (
-    kernel(BAND_BYTES),
-    kernel(ROOMY_BYTES, roomy=True),
+    *map(kernel, BANDS),
     depthwise_kernel(BAND_BYTES),
     Kernel(
         op=("FULLY_CONNECTED",),
@@ -238,5 +242,16 @@ KERNELS = (
         requires=frozenset({"dsp"}),
         overlap=rows_widened,
         speed=1.5,
+    ),
+    Kernel(
+        op=("FULLY_CONNECTED",),
+        template="fully_connected/dsp_raw",
+        function="fully_connected_dsp_raw",
+        launch=raw_launch,
+        accepts=dense_accepts,
+        uses=("common/requantize", "common/dsp", "common/down", "common/dsp_raw_rows"),
+        requires=frozenset({"dsp"}),
+        overlap=four_units,
+        speed=1.6,
     ),
 )

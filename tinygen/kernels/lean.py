@@ -5,10 +5,8 @@ from __future__ import annotations
 from tinygen.kernels import dsp
 from tinygen.kernels.base import Kernel
 
-#: Bytes of widened windows, rows and weights.
-SIZES = (256, 1024, 2048)
-
-LEAN = tuple(make(size) for size in SIZES for make in (dsp.kernel, dsp.depthwise_kernel))
+#: Bytes of widened windows, or of widened rows and weights.
+LEAN = (dsp.kernel(256), *map(dsp.depthwise_kernel, (256, 1024, 2048)))
 
 
 def lean_kernels_for(op: str) -> tuple[Kernel, ...]:

@@ -151,6 +151,12 @@ def rows_copied(call: Call[Any], launch: Launch) -> Rooms:
     return matrix_rows(call, field(launch, "depth"), again=None)
 
 
+def four_units(call: Call[Any], launch: Launch) -> Rooms:
+    """A matrix product that reads a row again for every four units."""
+    before_last = 4 * (ceil(field(launch, "units") / 4) - 1)
+    return matrix_rows(call, field(launch, "depth"), again=-before_last)
+
+
 def rows_of_vectors(call: Call[Any], launch: Launch) -> Rooms:
     """A matrix product of one row, four units at a time; of more, two units at a time for all rows."""
     units, depth = field(launch, "matrix.filters"), field(launch, "matrix.size")

@@ -86,7 +86,7 @@ def dense_speed(coded: bool, call: Call[Any]) -> float:
 COMMON = ("common/requantize", "common/indices", "common/dsp", "common/down")
 
 
-def convolution(coded: bool, most: int, roomy: bool = False) -> Kernel:
+def convolution(coded: bool, most: int) -> Kernel:
     """CONV_2D with about `most` bytes of widened windows."""
     return Kernel(
         op=("CONV_2D",),
@@ -109,7 +109,6 @@ def convolution(coded: bool, most: int, roomy: bool = False) -> Kernel:
         form=BLOCKS.name,
         code=450,
         per_call=150,
-        roomy=roomy,
     )
 
 
@@ -118,7 +117,7 @@ KERNELS = tuple(
     for coded in (False, True)
     for kernel in (
         convolution(coded, 2 * dsp.BAND_BYTES),  # each band widens all filters
-        convolution(coded, dsp.ROOMY_BYTES, roomy=True),
+        convolution(coded, dsp.BANDS[-1]),
         Kernel(
             op=("CONV_2D", "FULLY_CONNECTED"),
             template="sparse/dsp_blocks",

@@ -34,8 +34,8 @@ PLAIN_KERNELS = (
     # with what they unpack, these take no more scratch memory than those of plain weights
     dsp.depthwise_kernel(dsp.BAND_BYTES * 3 // 4),
     dsp.kernel(dsp.BAND_BYTES * 3 // 4),
-    dsp.kernel(dsp.BAND_BYTES * 2, roomy=True),  # each band unpacks all filters
-    dsp.kernel(dsp.ROOMY_BYTES, roomy=True),
+    dsp.kernel(dsp.BAND_BYTES * 2),  # each band unpacks all filters
+    dsp.kernel(dsp.BANDS[-1]),
     *(kernel for kernel in mve.KERNELS if kernel.template in ("conv_2d/mve", "fully_connected/mve")),
     *(kernel for kernel in v6m.KERNELS if kernel.template == "conv_2d/v6m"),
 )

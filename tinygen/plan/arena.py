@@ -65,6 +65,20 @@ def demand(program: Program) -> Demand:
     return Demand(buffers, overlaps, [tie for tie in ties if tie.offset % PART_ALIGN == 0])
 
 
+def holes(program: Program, plan: Plan, limit: int) -> list[tuple[int, int]]:
+    """For each step the largest interval (offset, bytes) of an arena of `limit` bytes without tensors."""
+    buffers = [b for b in demand(program).buffers if b.bytes]
+    scratch = {b.name for step in program.steps for b in step.scratch}
+    result = []
+    for number in range(len(program.steps)):
+        live = [b for b in buffers if b.first <= number <= b.last and b.name not in scratch]
+        at, best = 0, (0, 0)
+        for start, end in sorted((plan.offsets[b.name], plan.offsets[b.name] + b.bytes) for b in live):
+            best, at = max(best, (at, start - at), key=lambda hole: hole[1]), max(at, -(-end // ALIGN) * ALIGN)
+        result.append(max(best, (at, limit - at), key=lambda hole: hole[1]))
+    return result
+
+
 def _aligns(ties: Sequence[Tie]) -> dict[str, int]:
     """The alignments of parts that may lie between the multiples of `ALIGN`."""
     found: dict[str, int] = {}
@@ -74,12 +88,12 @@ def _aligns(ties: Sequence[Tie]) -> dict[str, int]:
     return found
 
 
-def plan(program: Program, overlap: bool = True) -> Plan:
+def plan(program: Program, overlap: bool = True, known: Mapping[str, int] | None = None) -> Plan:
     """Pack the arena of `program`; `pack` checks its result by brute force before it returns it.
 
-    Without `overlap`, no two live buffers share a byte.
+    Without `overlap`, no two live buffers share a byte. `known` are offsets that may do, too.
     """
     asked = demand(program)
-    packing = pack(asked.buffers, asked.overlaps, asked.ties) if overlap else pack(asked.buffers)
+    packing = pack(asked.buffers, asked.overlaps, asked.ties, known) if overlap else pack(asked.buffers)
     whole = max(-(-packing.bytes // ALIGN), 1) * ALIGN
     return Plan(packing.offsets, whole, packing.lower_bound, packing.greedy, packing.overlaps, packing.ties)

@@ -46,10 +46,15 @@ class Packing:
     ties: tuple[Tie, ...]
 
 
-def pack(buffers: Sequence[Buffer], overlaps: Sequence[Overlap] = (), ties: Sequence[Tie] = ()) -> Packing:
+def pack(
+    buffers: Sequence[Buffer],
+    overlaps: Sequence[Overlap] = (),
+    ties: Sequence[Tie] = (),
+    known: Mapping[str, int] | None = None,
+) -> Packing:
     """The smallest arena found for `buffers`, never above TFLM's. Empty buffers lie at offset 0 and take no part.
 
-    Of arenas of one size, that with most `ties` is taken.
+    Of arenas of one size, that with most `ties` is taken. `known` are offsets of which the caller thinks well.
     """
     if len({b.name for b in buffers}) != len(buffers):
         raise ValueError("two buffers have the same name")
@@ -71,8 +76,28 @@ def pack(buffers: Sequence[Buffer], overlaps: Sequence[Overlap] = (), ties: Sequ
     everywhere = MappingProxyType({b.name: offsets.get(b.name, 0) for b in buffers})
     used, tied = _used(everywhere, rules)
     packing = Packing(everywhere, top, least, greedy, used, tied)
+    if known is not None:
+        packing = _better(packing, known, buffers, overlaps, ties)
     check(packing, buffers, overlaps, ties)
     return packing
+
+
+def _better(
+    packing: Packing,
+    known: Mapping[str, int],
+    buffers: Sequence[Buffer],
+    overlaps: Sequence[Overlap],
+    ties: Sequence[Tie],
+) -> Packing:
+    """`packing`, or that with the offsets `known`, if they are right and take fewer bytes."""
+    top = max((known[b.name] + b.bytes for b in buffers if b.bytes), default=0)
+    used, tied = _used(known, Rules.of([b for b in buffers if b.bytes], overlaps, ties))
+    other = replace(packing, offsets=MappingProxyType(dict(known)), bytes=top, overlaps=used, ties=tied)
+    try:
+        check(other, buffers, overlaps, ties)
+    except ValueError:
+        return packing
+    return min(packing, other, key=lambda p: p.bytes)
 
 
 def lower_bound(buffers: Sequence[Buffer], rules: Rules) -> int:

@@ -16,7 +16,8 @@ from tinygen.ir.graph import Graph, Node
 from tinygen.kernels import Kernel
 from tinygen.kernels.lean import lean_kernels_for
 from tinygen.ops import call_of, op_of
-from tinygen.selection import Choice, able, live_bytes, select
+from tinygen.room import live_bytes
+from tinygen.selection import Choice, able, select
 from tinygen.stripes.flow import chain_of
 from tinygen.stripes.parts import Layer, layer_of
 from tinygen.stripes.segment import Flow, Segment, choices, layer_work, most, options
