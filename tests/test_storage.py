@@ -319,7 +319,7 @@ def test_forms_take_no_more_memory_than_plain_weights() -> None:
     graph = load(b.finish([x], [at]))
     asked = replace(graph, storage={node.inputs[1]: SMALLEST for node in graph.nodes})
     chosen = select(asked, M4, "balanced").values()
-    assert [choice.kernel.template for choice in chosen] == ["conv_2d/dsp_codebook"] * 2
+    assert [choice.kernel.template for choice in chosen] == ["conv_2d/dsp_pairs"] * 2
     plain = replace(graph, storage={node.inputs[1]: PLAIN for node in graph.nodes})
     arenas = [plan(lower(some, M4, "balanced")).bytes for some in (plain, asked)]
     assert arenas[1] <= arenas[0]

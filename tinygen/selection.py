@@ -147,11 +147,12 @@ def _usual(option: Choice) -> bool:
 
 
 def _fast(options: Sequence[Choice]) -> list[Choice]:
-    """Those `options` that no faster one of the same form equals in bytes, nearly."""
+    """Those `options` beside which none of the same form is n times as fast and no larger, by n - 1 times SLOWNESS."""
 
     def beaten(slow: Choice) -> bool:
         same = (o for o in options if o.kernel.form == slow.kernel.form != PLAIN and o.speed < slow.speed)
-        return not slow.smallest and any(o.bytes <= AS_SMALL * slow.bytes for o in same)
+        times = ((o, slow.speed / o.speed) for o in same)
+        return not slow.smallest and any(o.bytes <= slow.bytes * (1 + SLOWNESS * (n - 1)) for o, n in times)
 
     return [o for o in options if not beaten(o)]
 

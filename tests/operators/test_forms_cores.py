@@ -28,7 +28,13 @@ from tinygen.lower import lower
 from tinygen.reference import run
 from tinygen.target import load_target
 
-KERNELS = {"conv_2d/dsp_blocks", "sparse/dsp_blocks", "fully_connected/dsp_codebook", "fully_connected/dsp_packed"}
+KERNELS = {
+    "conv_2d/dsp_blocks",
+    "conv_2d/dsp_pairs",
+    "sparse/dsp_blocks",
+    "fully_connected/dsp_codebook",
+    "fully_connected/dsp_packed",
+}
 
 
 @contextmanager
@@ -106,6 +112,16 @@ def edges() -> list[Graph]:
         weights[-1] = 0
         scales = [0.01 * (1 + c) for c in range(filters)]
         tried.append(asking(convolution(s, weights, number, quant[0], scales, (1.0, 3)), "blocks"))
+    few = [
+        (Spatial((2, 5, 4, 12), (3, 3)), 19),
+        (Spatial((1, 6, 6, 8), (3, 3), dilation=(1, 2)), 29),
+        (Spatial((1, 7, 7, 28), (1, 1), activation=1), 74),
+    ]
+    for number, (s, filters) in enumerate(few):
+        weights = np.random.default_rng(number).integers(0, 16, (filters, *s.kernel, s.channels)) * 17 - 128
+        scales = [0.01] * filters
+        form = ("codebook", "packed")[number % 2]
+        tried.append(asking(convolution(s, weights, number, quant[0], scales, (4.0, 3)), form))
     counts = np.zeros((17, 16 * 17), int)
     for count, row in enumerate(counts):
         row[: 4 * count] = np.arange(4 * count) % 250 - 125

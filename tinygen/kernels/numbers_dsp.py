@@ -1,14 +1,18 @@
-"""FULLY_CONNECTED with the DSP extension where weights are small numbers, which are never unpacked.
+"""CONV_2D and FULLY_CONNECTED with the DSP extension where weights are small numbers.
 
 A codebook of up to 16 values: a byte holds the numbers of two weights, and a table in scratch memory has, for each
-byte, both weights as a pair of int16. Two loads and one SMLAD make two products, where int8 weights take two and a half
-instructions. Numbers of 4 or 2 bits on a grid: AND takes pairs of them out of a word, and the grid's lowest value and
-step are applied to the sums, so that nothing is looked up at all.
+byte, both weights as a pair of int16. In a dense layer, two loads and one SMLAD make two products, where int8 weights
+take two and a half instructions. A convolution takes the pairs of two filters out of the table for each band of windows
+(dsp.py), instead of widening int8 weights.
+
+Numbers of 4 or 2 bits on a grid, in dense layers: AND takes pairs of them out of a word, and the grid's lowest value
+and step are applied to the sums, so that nothing is looked up at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,8 +21,11 @@ from tinygen.ir.types import Array
 from tinygen.kernels import codebook, dsp, packed
 from tinygen.kernels.base import Kernel, Launch
 from tinygen.kernels.codebook import looked_up, used_by_groups
-from tinygen.kernels.overlap import rows_copied
+from tinygen.kernels.overlap import in_bands, rows_copied
+from tinygen.kernels.stored import Form, rows_of
+from tinygen.ops import all_ops
 from tinygen.ops.base import Call
+from tinygen.ops.convolution import ConvAttrs
 
 #: Values of a codebook, at most: two numbers of one fill a byte.
 LEVELS = 16
@@ -29,13 +36,13 @@ FOUR = 4
 Params = dict[str, int | float | Array]
 
 
-def in_pairs(numbers: Array, bits: int, word: int) -> Array:
+def in_pairs(numbers: Array, bits: int, word: int, least: int = 8) -> Array:
     """`numbers` uint8 [units, depth] as words of `word` bits: [units, words].
 
     Each half of a word holds one number of each pair, in the order of `widen` (``templates/kernels/common/dsp.c.j2``):
-    0 and 2, 1 and 3, 4 and 6 … Zeros fill up each unit to a multiple of 8 weights, and of a word.
+    0 and 2, 1 and 3, 4 and 6 … Zeros fill up each unit to a multiple of `least` weights, and of a word.
     """
-    each = max(8, word // bits)
+    each = max(least, word // bits)
     padded = np.pad(numbers, ((0, 0), (0, -numbers.shape[1] % each)))
     low, high = np.moveaxis(padded.reshape(len(numbers), -1, 2, 2), 2, 0).reshape(2, len(numbers), -1)
     halves = np.stack([some.reshape(len(numbers), -1, word // 2 // bits) for some in (low, high)])
@@ -87,6 +94,35 @@ def speed(call: Call[Any]) -> float:
     return float(1.75 + 5 * found[1].shape[1] * found[1].size / call.constant(1).size)
 
 
+def conv_accepts(form: Form, call: Call[ConvAttrs]) -> bool:
+    """One table serves all filters; no run of a window is filled up, as no number stands for 0."""
+    if not dsp.accepts(call) or form.of(call) is None or dsp.windows_params(call)["excess"]:
+        return False
+    found = tables(rows_of(call))
+    return found is not None and len(found[1]) == 1 and call.constant(1).size >= WEIGHTS
+
+
+def conv_launch(most: int, call: Call[ConvAttrs]) -> Sequence[Launch]:
+    (one,), rows, windows = dsp.launch(call, most), rows_of(call), dsp.windows_params(call)
+    found = tables(rows)
+    assert found is not None, "only what is accepted is launched"
+    _, values, numbers = found
+    runs = numbers.reshape(-1, windows["taps"] * windows["depth"])
+    stream = in_pairs(runs, 4, 8, least=FOUR).astype(np.uint8).reshape(len(rows), -1)
+    params: Params = {
+        **{f"plain.{name}": value for name, value in one.params.items() if name != "weights"},
+        "levels": values.shape[1],
+        "bytes": stream.shape[1],
+        "weights": stream.ravel(),
+        "table": values.ravel(),
+    }
+    return (Launch((0,), (0,), params, scratch=one.scratch + 4 * 256),)
+
+
+def conv_speed(most: int, call: Call[ConvAttrs]) -> float:
+    return dsp.speed(call, most) + 1200 / all_ops()[call.op].macs(call)
+
+
 def bits_of(weights: Array) -> int:
     """Bits of numbers on a grid for each unit; 0 where there is none of so few."""
     _, _, levels = packed.grids(weights.astype(np.int64), 1)
@@ -128,14 +164,51 @@ def grid_params(low: Array, step: Array) -> Params:
 
 
 USES = ("common/requantize", "common/dsp", "common/down")
+
+
+def convolution(form: Form, most: int, roomy: bool = False) -> Kernel:
+    """CONV_2D with about `most` bytes of widened windows."""
+    return Kernel(
+        op=("CONV_2D",),
+        template="conv_2d/dsp_pairs",
+        function="conv_2d_dsp_pairs",
+        launch=partial(conv_launch, most),
+        accepts=partial(conv_accepts, form),
+        uses=(
+            *USES,
+            "common/dsp_widen",
+            "common/dsp_products",
+            "common/dsp_windows",
+            "conv_2d/dsp",
+            "common/dsp_pairs",
+        ),
+        requires=frozenset({"dsp"}),
+        overlap=in_bands,
+        speed=partial(conv_speed, most),
+        form=form.name,
+        code=250,
+        per_call=form.per_call,
+        roomy=roomy,
+    )
+
+
 KERNELS = (
+    *(
+        kernel
+        for form in (codebook.FORM, packed.FORM)
+        for kernel in (
+            convolution(form, dsp.BAND_BYTES * 3 // 4),  # with the table, as much as for plain weights
+            convolution(form, dsp.BAND_BYTES * 2, roomy=True),
+            convolution(form, dsp.ROOMY_BYTES, roomy=True),
+        )
+    ),
     Kernel(
         op=("FULLY_CONNECTED",),
         template="fully_connected/dsp_codebook",
         function="fully_connected_dsp_codebook",
         launch=launch,
         accepts=accepts,
-        uses=(*USES, "common/dsp_codebook_rows"),
+        uses=(*USES, "common/dsp_pairs", "common/dsp_codebook_rows"),
         requires=frozenset({"dsp"}),
         overlap=rows_copied,
         speed=speed,

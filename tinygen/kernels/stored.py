@@ -46,7 +46,7 @@ SCRATCH_BESIDE_WINDOWS = 2048
 #: Bytes of scratch memory behind unpacked filters, which a kernel may read.
 BEHIND = {"conv_2d_v6m": 3}
 #: Instructions for each value of a window, each time that windows are taken anew for other filters.
-WINDOWS = {"conv_2d_mve": 0.3, "conv_2d_v6m": 3.5}
+WINDOWS = {"conv_2d_mve": 0.3, "conv_2d_v6m": 1.8}
 
 
 @dataclass(frozen=True)
