@@ -166,7 +166,7 @@ def grid_params(low: Array, step: Array) -> Params:
 USES = ("common/requantize", "common/dsp", "common/down")
 
 
-def convolution(form: Form, most: int, roomy: bool = False) -> Kernel:
+def convolution(form: Form, most: int) -> Kernel:
     """CONV_2D with about `most` bytes of widened windows."""
     return Kernel(
         op=("CONV_2D",),
@@ -188,20 +188,11 @@ def convolution(form: Form, most: int, roomy: bool = False) -> Kernel:
         form=form.name,
         code=250,
         per_call=form.per_call,
-        roomy=roomy,
     )
 
 
 KERNELS = (
-    *(
-        kernel
-        for form in (codebook.FORM, packed.FORM)
-        for kernel in (
-            convolution(form, dsp.BAND_BYTES * 3 // 4),  # with the table, as much as for plain weights
-            convolution(form, dsp.BAND_BYTES * 2, roomy=True),
-            convolution(form, dsp.ROOMY_BYTES, roomy=True),
-        )
-    ),
+    *(convolution(form, most) for form in (codebook.FORM, packed.FORM) for most in dsp.BANDS),
     Kernel(
         op=("FULLY_CONNECTED",),
         template="fully_connected/dsp_codebook",

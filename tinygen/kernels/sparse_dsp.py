@@ -116,8 +116,7 @@ KERNELS = tuple(
     kernel
     for coded in (False, True)
     for kernel in (
-        convolution(coded, 2 * dsp.BAND_BYTES),  # each band widens all filters
-        convolution(coded, dsp.BANDS[-1]),
+        *(convolution(coded, most) for most in dsp.BANDS),
         Kernel(
             op=("CONV_2D", "FULLY_CONNECTED"),
             template="sparse/dsp_blocks",
