@@ -15,11 +15,14 @@ from tests.operators import test_conv_2d, test_depthwise_conv_2d, test_dsp, test
 from tests.operators.binary import binary_models
 from tests.operators.test_dsp import assert_computes, assert_runs, preferred
 from tests.strategies import FEW
+from tests.tflite_builder import ModelBuilder
+from tinygen.ir.graph import Graph
 from tinygen.kernels import mve
 from tinygen.lower import lower
 from tinygen.target import load_target
 
-SUM = binary_models("ADD", "AddOptions")
+PAIRS = (("ADD", "AddOptions"), ("SUB", "SubOptions"), ("MUL", "MulOptions"))
+SUM = st.sampled_from(PAIRS).flatmap(lambda pair: binary_models(*pair))
 FILES = st.tuples(test_dsp.FILES, SUM, SUM)
 
 
@@ -72,3 +75,30 @@ def test_products_of_two_taps_must_fit_int16() -> None:
     assert not mve.overflows(weights)
     weights[0, 0, 1, 3] = -128
     assert mve.overflows(weights)
+
+
+def pairs(op: str, options: str, size: int, output: float) -> Graph:
+    """Two tensors of one shape, of so many elements."""
+    b = ModelBuilder()
+    x, y, z = (
+        b.tensor((1, size), "int8", 0.1, -5),
+        b.tensor((1, size), "int8", 0.07, 9),
+        b.tensor((1, size), "int8", output, 3),
+    )
+    b.op(op, [x, y], [z], options)
+    return load(b.finish([x, y], [z]))
+
+
+def test_pairs_of_tensors() -> None:
+    """Whole fours and what is left of them; results that are saturated, and that are not."""
+    graphs = [pairs(*pair, size, output) for pair in PAIRS for size in (1, 7, 32) for output in (0.02, 0.3)]
+    with preferred("mve"):
+        kernels = {step.kernel for graph in graphs for step in lower(graph, load_target("cortex-m55")).steps}
+    assert kernels == {"add/mve", "mul/mve"}
+    assert_computes(graphs, "mve")
+
+
+@pytest.mark.qemu
+def test_pairs_of_tensors_on_cortex_m55(tmp_path: Path) -> None:
+    graphs = [pairs(*pair, size, output) for pair in PAIRS for size in (1, 7, 32) for output in (0.02, 0.3)]
+    assert_runs(graphs, "cortex-m55", tmp_path, "mve")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir.types import Array
+from tinygen.ir.types import Array, DType
 from tinygen.kernels.base import Kernel, Launch, int8, int32
 from tinygen.kernels.broadcast import aligned_params, fits
 from tinygen.kernels.channels import folded_bias
@@ -21,7 +21,8 @@ from tinygen.ops.add import alignment
 from tinygen.ops.base import Call
 from tinygen.ops.binary import ActivationAttrs
 from tinygen.ops.convolution import ConvAttrs, input_of, limits_of, multipliers_of, weights_of
-from tinygen.ops.numerics import activation_range
+from tinygen.ops.mul import output_ratio
+from tinygen.ops.numerics import activation_range, quantize_multiplier
 
 #: Bytes of copied windows, roughly: the more there are, the more share what is done once for each filter.
 BAND_BYTES = 2304
@@ -194,6 +195,7 @@ def add_launch(call: Call[ActivationAttrs]) -> Sequence[Launch]:
     low, high = activation_range(call.attrs.activation, call.output)
     params: Params = {
         "n": call.output.elements,
+        "subtract": int(call.op == "SUB"),
         **aligned_params(call, rule),
         "multiplier": multiplier,
         "right": -shift,
@@ -204,9 +206,34 @@ def add_launch(call: Call[ActivationAttrs]) -> Sequence[Launch]:
     return (Launch((0, 1), (0,), params),)
 
 
+def mul_accepts(call: Call[Any]) -> bool:
+    """Tensors of one shape, whose products are scaled down."""
+    same = call.output.dtype is DType.INT8 and call.input(0).shape == call.input(1).shape
+    return same and quantize_multiplier(output_ratio(call))[1] <= 0
+
+
+def mul_launch(call: Call[ActivationAttrs]) -> Sequence[Launch]:
+    multiplier, shift = quantize_multiplier(output_ratio(call))
+    low, high = activation_range(call.attrs.activation, call.output)
+    zeros = {f"{side}_zero": call.input(i).q.zero_point for i, side in enumerate("ab")}
+    params = {"n": call.output.elements, **zeros, "multiplier": multiplier, "right": -shift, "low": low, "high": high}
+    return (Launch((0, 1), (0,), {**params, "output_offset": call.output.q.zero_point}),)
+
+
 KERNELS = (
     Kernel(
-        op=("ADD",),
+        op=("MUL",),
+        template="mul/mve",
+        function="mul_mve",
+        launch=mul_launch,
+        accepts=mul_accepts,
+        uses=("common/requantize", "common/mve"),
+        requires=frozenset({"mve"}),
+        overlap=broadcast,
+        speed=4.0,
+    ),
+    Kernel(
+        op=("ADD", "SUB"),
         template="add/mve",
         function="add_mve",
         launch=add_launch,
