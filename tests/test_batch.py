@@ -10,8 +10,8 @@ import pytest
 from tests import small_models, zoo
 from tests.laws import load
 from tests.tflite_builder import ModelBuilder
-from tinygen import api
-from tinygen.batch import batched, run_real_samples, run_samples
+from tinygen import api, batch
+from tinygen.batch import run_real_samples, run_samples
 from tinygen.ir.graph import Graph
 from tinygen.passes.base import random_inputs
 from tinygen.reference import run_all, run_real
@@ -54,15 +54,22 @@ def without_a_batch() -> bytes:
 @pytest.mark.parametrize("count", [1, 3, 31, 40])
 def test_what_stacks_gives_the_same_answers(make: Callable[[], bytes], count: int) -> None:
     graph = load(make())
-    assert batched(graph, 31) is not None
     same(graph, count)
 
 
 @pytest.mark.parametrize("make", [across_the_batch, without_a_batch])
 def test_what_does_not_stack_runs_one_by_one(make: Callable[[], bytes]) -> None:
     graph = load(make())
-    assert batched(graph, 31) is None
     same(graph, 5)
+
+
+@pytest.mark.parametrize("make", [small_models.dense_layers, reshaped, row_by_constant, across_the_batch])
+def test_samples_come_in_pieces(make: Callable[[], bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several for each node, and several for the graph, the last of which are not full."""
+    graph = load(make())
+    monkeypatch.setattr(batch, "PIECE", 3 * max(t.elements for t in graph.types.values()))
+    monkeypatch.setattr(batch, "HELD", 7 * batch.elements(graph))
+    same(graph, 18)
 
 
 def same(graph: Graph, count: int) -> None:
@@ -81,7 +88,6 @@ def same(graph: Graph, count: int) -> None:
 @pytest.mark.parametrize("name", ["mlperf_tiny/kws01_int8", "tinymaix/mnist_resnet_f"])
 def test_real_models_stack(name: str) -> None:
     graph = api.load(zoo.path_of(name))
-    assert batched(graph, 31) is not None
     samples = [random_inputs(graph, seed) for seed in range(3)]
     names = [n for node in graph.nodes for n in node.outputs]
     if name.endswith("int8"):

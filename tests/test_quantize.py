@@ -16,6 +16,7 @@ from tests.differential.corpus import supported
 from tests.laws import load
 from tests.tflite_builder import ModelBuilder
 from tinygen import frontends
+from tinygen.batch import run_batch
 from tinygen.errors import ModelError, UnsupportedError, UsageError
 from tinygen.ir import store
 from tinygen.ir.graph import Attrs, Graph, Node
@@ -26,7 +27,6 @@ from tinygen.ops.limits import check_float, check_graph, is_float
 from tinygen.ops.split import SplitAttrs
 from tinygen.quantize import Options, quantize, with_float_ports
 from tinygen.quantize.assign import assign
-from tinygen.quantize.batch import run_batch
 from tinygen.quantize.calibrate import Statistics, calibrate
 from tinygen.quantize.choose import least_harm
 from tinygen.quantize.equalize import equalize

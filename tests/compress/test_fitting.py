@@ -7,9 +7,9 @@ import pytest
 
 from tests.compress.nets import Net, closeness
 from tests.compress.test_prune import residual
+from tinygen.batch import run_batch
 from tinygen.compress import Setting
-from tinygen.compress.fitting import batches, refit
-from tinygen.compress.fitting.batches import run_node, run_stacked, stacked
+from tinygen.compress.fitting import refit
 from tinygen.compress.fitting.refit import RefusedError
 from tinygen.compress.fitting.regression import FEWEST, Halves, Sums, fit, nearest
 from tinygen.compress.fitting.saliency import Reader, order
@@ -21,10 +21,9 @@ from tinygen.compress.prune import Prune
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, DType
 from tinygen.lower import lower
-from tinygen.ops import Activation, call_of
+from tinygen.ops import Activation
 from tinygen.ops.limits import check_graph
 from tinygen.passes.base import macs
-from tinygen.reference import run_all
 from tinygen.target import load_target
 
 RNG = np.random.default_rng(3)
@@ -120,7 +119,7 @@ def test_errors_that_do_not_arrive_count_little() -> None:
     weights = net.rng.normal(size=(4, 8))
     small = net.dense("small", quiet, 4, 0.01 * weights, Activation.NONE)
     graph, evidence = net.finish(net.sum("sum", net.dense("large", loud, 4, weights, Activation.NONE), small))
-    values = run_stacked(graph, evidence.samples[:16])
+    values = run_batch(graph, evidence.samples[:16])
     found = sensitivities(graph, values, ["loud", "quiet"])
     assert found["loud"] > 20 * found["quiet"]
     assert found == sensitivities(graph, values, ["loud", "quiet"])
@@ -143,27 +142,6 @@ def test_sizes_are_what_is_left_once_channels_are_gone() -> None:
     # constants of the program: these, and a requantization that channels share, or a fold of it, is all that differs
     packed = lower(smaller, load_target("cortex-m4")).constant_bytes
     assert abs(packed - weights) < 0.15 * weights
-
-
-# --- Many samples --------------------------------------------------------------------------------------------------
-
-
-def test_stacked_samples_give_what_each_alone_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    graph, evidence = residual()
-    monkeypatch.setattr(batches, "MAX_ELEMENTS", 2000)  # several pieces, and a last one that is not full
-    found = run_stacked(graph, evidence.samples[:11])
-    for index, sample in enumerate(evidence.samples[:11]):
-        alone = run_all(graph, sample)
-        assert all(np.array_equal(values[index], alone[name]) for name, values in found.items())
-    assert {n for node in graph.nodes for n in node.outputs} <= set(found)
-
-
-def test_nodes_that_do_not_stack_run_one_by_one() -> None:
-    net = Net((2, 3, 2, 4))
-    graph, evidence = net.finish(net.conv("y", "x", 4, activation=Activation.NONE), samples=3)
-    node, values = graph.nodes[0], {"x": stacked(evidence.samples, 0)}
-    made = run_node(call_of(graph, node), node, values, graph.constants)["y"]
-    assert all(np.array_equal(made[i], run_all(graph, s)["y"]) for i, s in enumerate(evidence.samples))
 
 
 # --- Refitting -----------------------------------------------------------------------------------------------------

@@ -16,11 +16,10 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.compress.base import Evidence, Sample, Setting, Stage
-from tinygen.compress.fitting.batches import enough
 from tinygen.compress.fitting.refit import RefusedError, refit, refitted_to_sum
 from tinygen.compress.fitting.sensitivity import logits
 from tinygen.compress.fitting.sizes import weight_bytes
-from tinygen.compress.fitting.walk import Walk, walk
+from tinygen.compress.fitting.walk import Walk, enough, walk
 from tinygen.errors import UsageError
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import DType

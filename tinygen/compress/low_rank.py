@@ -12,14 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from tinygen.compress.base import Evidence, Setting, Stage
-from tinygen.compress.fitting.batches import enough
 from tinygen.compress.fitting.chains import build, shape_of
 from tinygen.compress.fitting.factors import Layer, forms
 from tinygen.compress.fitting.pricing import Offer, cheapest, frontier, price, price_of
 from tinygen.compress.fitting.refit import RefusedError, refit
 from tinygen.compress.fitting.regression import damped
 from tinygen.compress.fitting.sensitivity import sensitivities
-from tinygen.compress.fitting.walk import Walk, walk
+from tinygen.compress.fitting.walk import Walk, enough, walk
 from tinygen.errors import UsageError
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import DType

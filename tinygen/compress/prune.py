@@ -16,12 +16,11 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from tinygen.compress.base import Evidence, Setting, Stage
-from tinygen.compress.fitting.batches import enough
 from tinygen.compress.fitting.clusters import Cluster, clusters_of, declined, orders
 from tinygen.compress.fitting.refit import refit
 from tinygen.compress.fitting.saliency import Order
 from tinygen.compress.fitting.sizes import Measure, Sizes, sizes, weight_bytes
-from tinygen.compress.fitting.walk import Walk, walk
+from tinygen.compress.fitting.walk import Walk, enough, walk
 from tinygen.errors import UsageError
 from tinygen.ir.graph import Graph
 from tinygen.ops import call_of, op_of

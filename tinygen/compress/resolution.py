@@ -12,10 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from tinygen.compress.base import Evidence, Setting, Stage
-from tinygen.compress.fitting.batches import enough
 from tinygen.compress.fitting.refit import refit
 from tinygen.compress.fitting.sensitivity import logits
-from tinygen.compress.fitting.walk import walk
+from tinygen.compress.fitting.walk import enough, walk
 from tinygen.errors import UsageError
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import TensorType

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from tinygen.batch import few
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, Quant
 from tinygen.ops.limits import check_float, check_graph
 from tinygen.quantize.assign import assign, with_float_ports
-from tinygen.quantize.batch import few
 from tinygen.quantize.calibrate import check_constants, check_samples
 from tinygen.quantize.choose import large_enough
 from tinygen.quantize.groups import Groups

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinygen.batch import pieces
 from tinygen.errors import ModelError, UsageError
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, Real
-from tinygen.quantize.batch import pieces
 from tinygen.quantize.groups import Groups
 
 #: No number in a model that is of use is larger; products of three such still fit float32.

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tinygen.batch import pieces, step
 from tinygen.ir.types import Array, Quant, Real
 from tinygen.ops import call_of, op_of
 from tinygen.quantize.assign import assign
-from tinygen.quantize.batch import pieces, step
 from tinygen.quantize.calibrate import Statistics
 from tinygen.quantize.groups import Groups
 from tinygen.quantize.ranges import METHODS, fake, quant_of

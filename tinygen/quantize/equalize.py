@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.batch import pieces
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array, Real
 from tinygen.ops import Activation
 from tinygen.ops.convolution import OPERANDS
-from tinygen.quantize.batch import pieces
 from tinygen.quantize.fold_affine import by_input, is_layer, parameters, with_parameters
 
 #: Samples that ranges are taken from, and limits of a factor.

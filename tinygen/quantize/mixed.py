@@ -13,12 +13,12 @@ from functools import cached_property
 
 import numpy as np
 
+from tinygen.batch import elements
 from tinygen.errors import UsageError
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, Quant, Real
 from tinygen.ops import call_of, op_of
 from tinygen.quantize.assign import assign
-from tinygen.quantize.batch import elements
 from tinygen.quantize.borders import OPERATORS, activations, with_borders
 from tinygen.quantize.calibrate import Statistics
 from tinygen.quantize.choose import large_enough

@@ -12,13 +12,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from tinygen.batch import Values, elements, side_by_side, start, step
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array, DType, Quant, Real, TensorType
 from tinygen.ops import call_of
 from tinygen.ops.convolution import OPERANDS
 from tinygen.passes.rewrite import fresh
 from tinygen.quantize.assign import MAX_BIAS, bias_quant, steps
-from tinygen.quantize.batch import Values, elements, side_by_side, start, step
 from tinygen.quantize.layers import MAX_DEPTH, PIXELS, columns, is_layer, moments, rows, uncolumned
 from tinygen.quantize.options import Options
 from tinygen.quantize.report import inputs_of

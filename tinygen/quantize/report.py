@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.batch import pieces, run_batch
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array, DType
 from tinygen.ops import op_of
-from tinygen.quantize.batch import pieces, run_batch
 
 #: What stands for a signal without any noise, in dB.
 PERFECT = 200.0

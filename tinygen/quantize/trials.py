@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tinygen.batch import FEWEST, few
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, Quant
 from tinygen.quantize.assign import assign
-from tinygen.quantize.batch import FEWEST, few
 from tinygen.quantize.calibrate import Statistics, calibrate
 from tinygen.quantize.choose import choose, large_enough, least_harm
 from tinygen.quantize.equalize import equalize

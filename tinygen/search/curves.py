@@ -12,16 +12,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tinygen.batch import batched
+from tinygen.batch import run_batch
 from tinygen.compress.base import Sample
 from tinygen.compress.entropy import FORM
-from tinygen.compress.fitting.layerwise import Fitted, Layer, layers_of, stacked
+from tinygen.compress.fitting.layerwise import Fitted, Layer, layers_of
 from tinygen.compress.fitting.mixture import COMPARED, deciding, harm
 from tinygen.compress.fitting.probing import alternatives
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array, TensorType
 from tinygen.kernels.base import SMALLEST
-from tinygen.reference import run_all
 from tinygen.search.ways import PLAIN, Way
 from tinygen.selection import Optimize, able
 from tinygen.target import Target
@@ -114,11 +113,9 @@ class Probe:
 
     def __init__(self, graph: Graph, samples: Sequence[Sample], probes: int) -> None:
         self.graph, self.probes = graph, probes
-        self.larger, batches = stacked(graph, samples[-COMPARED:])
-        self.before = [run_all(self.larger, batch) for batch in batches]
-        self.count = len(batches[0][0])
+        self.before = run_batch(graph, samples[-COMPARED:])
         name = deciding(graph)
-        decided = graph.types[name].dequantize(np.stack([values[name] for values in self.before]))
+        decided = graph.types[name].dequantize(self.before[name])
         self.power = float(np.sum((decided - decided.mean()) ** 2)) + 1e-30
 
     def noises(self, variants: Sequence[Graph], own: Sequence[float]) -> list[float]:
@@ -133,9 +130,7 @@ class Probe:
 
     def noise(self, variant: Graph) -> float:
         """What `variant` adds, as a share of the decision's variance."""
-        larger = variant if self.larger is self.graph else batched(variant, self.count)
-        assert larger is not None, "what stacks still stacks with other weights"
-        return harm(self.larger, larger, self.before) / self.power
+        return harm(self.graph, variant, self.before) / self.power
 
 
 def combined(graph: Graph, options: Sequence[Option]) -> Graph:

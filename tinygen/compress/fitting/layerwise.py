@@ -7,33 +7,34 @@ of what is left (bias correction; M. Nagel et al., Data-Free Quantization, 2019)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from tinygen.batch import BATCHES, MAX_ELEMENTS, batched
+from tinygen.batch import Values, side_by_side, start, step
 from tinygen.compress.base import Sample
 from tinygen.compress.fitting.moments import Hessian, Moments, moments
 from tinygen.errors import UnsupportedError, UsageError
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array, DType, Quant, Real, TensorType
 from tinygen.kernels.base import SMALLEST
-from tinygen.ops import Call, call_of, check_node, op_of
+from tinygen.ops import Call, call_of, check_node
 from tinygen.ops.convolution import OPERANDS, real_bias
 from tinygen.passes.base import Result, label, macs
 from tinygen.passes.rewrite import fresh
 from tinygen.quantize.assign import bias_quant, steps
 from tinygen.quantize.layers import columns, is_layer, rows, uncolumned
 from tinygen.quantize.report import decibels
-from tinygen.reference import run
 
 #: Multiply-accumulates of the original graph over all samples used; the least and the most samples.
 WORK, LEAST, MOST = 1 << 30, 64, 4096
 #: Output pixels of a layer that moments are taken over, in all.
 PIXELS = 1 << 14
+#: Samples whose pixels are copied at a time.
+TOGETHER = 31
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def rewrite(graph: Graph, samples: Sequence[Sample], chosen: Callable[[Node], bo
             done.append(f"{label(graph.nodes[index])}: {said}")
         except Declined as reason:
             declined.append(f"{label(graph.nodes[index])}: {reason}")
-    return Result(transplanted(graph, walk.original, walk.graph).pruned(), tuple(done), tuple(declined))
+    return Result(walk.graph.pruned(), tuple(done), tuple(declined))
 
 
 def variants(
@@ -118,7 +119,7 @@ def variants(
     walk = LayerWalk(graph, samples)
     for index in walk.through(chosen):
         with suppress(Declined):
-            yield graph.nodes[index], transplanted(graph, walk.original, walk.changed(index, fit)[0])
+            yield graph.nodes[index], walk.changed(index, fit)[0]
 
 
 @dataclass(frozen=True)
@@ -131,18 +132,16 @@ class Seen:
 
 
 class LayerWalk:
-    """The original graph and the one that changes, up to a node: what both hold for each batch of samples.
+    """The original graph and the one that changes, up to a node: what both hold for all samples.
 
-    Tensors that are the same in both are held once, in `exact`. Where the graph stacks, both take many samples at once.
+    Tensors that are the same in both are held once, in `exact`.
     """
 
     def __init__(self, graph: Graph, samples: Sequence[Sample]) -> None:
         if not samples:
             raise UsageError("compression needs samples of the model's inputs to fit weights to: give calibration data")
-        self.original, batches = stacked(graph, samples[: _count(graph)])
-        self.graph = self.original
-        self.exact = [dict(zip(graph.inputs, batch, strict=True)) for batch in batches]
-        self.now: list[dict[str, Array]] = [{} for _ in batches]
+        self.original = self.graph = graph
+        self.exact, self.now = start(graph, samples[: _count(graph)]), Values()
         self.last = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
 
     def through(self, chosen: Callable[[Node], bool]) -> Iterator[int]:
@@ -156,14 +155,15 @@ class LayerWalk:
     def _step(self, index: int) -> None:
         """Run node `index` in both graphs."""
         before, node = self.original.nodes[index], self.graph.nodes[index]
-        for exact, now in zip(self.exact, self.now, strict=True):
-            if node is not before or any(name in now for name in node.inputs):
-                now |= execute(self.graph, node, {**exact, **now})
-            exact |= execute(self.original, before, exact)
-            for name in before.inputs:
-                if self.last[name] == index:
-                    exact.pop(name, None)
-                    now.pop(name, None)
+        if node is not before or any(name in self.now for name in node.inputs):
+            held = {**self.exact, **self.now}
+            step(self.graph, node, held)
+            self.now |= {name: held[name] for name in node.outputs}
+        step(self.original, before, self.exact)
+        for name in before.inputs:
+            if self.last[name] == index:
+                self.exact.pop(name, None)
+                self.now.pop(name, None)
 
     def changed(self, index: int, fit: Fit) -> tuple[Graph, str]:
         """The graph with the weights that `fit` gives node `index`, and what was done. Raises `Declined`."""
@@ -186,54 +186,20 @@ class LayerWalk:
         return changed
 
     def _rows(self, node: Node) -> Iterator[tuple[Array, Array | None]]:
-        """What the weights of `node` multiply, in real numbers: some pixels of every batch, always the same ones."""
+        """What the weights of `node` multiply, in real numbers: some pixels of every sample, always the same ones."""
         call, name = call_of(self.original, node), node.inputs[OPERANDS[node.op].input]
-        tensor, most = self.original.types[name], max(PIXELS // len(self.exact), 4)
-        for exact, now in zip(self.exact, self.now, strict=True):
-            other = rows(call, tensor.dequantize(now[name]), most) if name in now else None
-            yield rows(call, tensor.dequantize(exact[name]), most), other
-
-
-def stacked(graph: Graph, samples: Sequence[Sample]) -> tuple[Graph, list[list[Array]]]:
-    """`graph` for several samples at once, with batches of them, of which the last few may be left out.
-
-    As it is, with one sample in a batch, where operators do not stack, or few samples would be left.
-    """
-    largest = max(tensor.elements for tensor in graph.types.values())
-    for count in BATCHES:
-        larger = batched(graph, count) if 8 * count <= len(samples) and count * largest <= MAX_ELEMENTS else None
-        if larger is not None:
-            pieces = [samples[i : i + count] for i in range(0, len(samples) - count + 1, count)]
-            batches = [[np.concatenate(stack) for stack in zip(*piece, strict=True)] for piece in pieces]
-            got = run(larger, batches[0])
-            if all(np.array_equal(a[:1], b) for a, b in zip(got, run(graph, samples[0]), strict=True)):
-                return larger, batches
-    return graph, [list(sample) for sample in samples]
-
-
-def transplanted(graph: Graph, larger: Graph, changed: Graph) -> Graph:
-    """`graph` with the changes between its stacked form `larger` and `changed`: nodes' inputs, constants."""
-    nodes = [
-        old if new == big else replace(old, inputs=new.inputs)
-        for old, big, new in zip(graph.nodes, larger.nodes, changed.nodes, strict=True)
-    ]
-    types = {**changed.types, **{n: t for n, t in graph.types.items() if n not in graph.constants}}
-    return replace(graph, nodes=tuple(nodes), types=types, constants=changed.constants, storage=changed.storage)
+        tensor, exact, now = self.original.types[name], self.exact[name], self.now.get(name)
+        for first in range(0, len(exact), TOGETHER):
+            some = slice(first, min(first + TOGETHER, len(exact)))
+            most = max(PIXELS * (some.stop - first) // len(exact), 4)
+            one, *other = (
+                rows(call, tensor.dequantize(side_by_side(v[some])), most) for v in (exact, now) if v is not None
+            )
+            yield one, other[0] if other else None
 
 
 def _count(graph: Graph) -> int:
     return min(max(WORK // max(macs(graph), 1), LEAST), MOST)
-
-
-def execute(graph: Graph, node: Node, values: Mapping[str, Array]) -> dict[str, Array]:
-    """What `node` makes of `values`: integers, by the names of its outputs."""
-    inputs = [values[n] if n in values else graph.constants.get(n) for n in node.inputs]
-    results = op_of(node).reference(call_of(graph, node), inputs)
-    types = [graph.types[name] for name in node.outputs]
-    return {
-        name: np.ascontiguousarray(result, dtype=t.dtype.numpy).reshape(t.shape)
-        for name, result, t in zip(node.outputs, results, types, strict=True)
-    }
 
 
 def _layer(graph: Graph, node: Node, call: Call[Any], found: Moments) -> Layer:

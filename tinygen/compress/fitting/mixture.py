@@ -6,18 +6,17 @@ outputs is computed for each; how much of it comes out of the network is measure
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tinygen.batch import batched
+from tinygen.batch import Values, run_batch, step
 from tinygen.compress.base import Sample, Setting
-from tinygen.compress.fitting.layerwise import Fitted, Layer, execute, stacked, variants
+from tinygen.compress.fitting.layerwise import Fitted, Layer, variants
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array
-from tinygen.reference import run_all
 
 #: Samples that outputs are compared on.
 COMPARED = 62
@@ -103,8 +102,7 @@ def _curves(
     choices: Callable[[Layer], Sequence[Choice]],
 ) -> dict[str, _Curve]:
     curves = dict[str, _Curve]()
-    original, batches = stacked(graph, samples[:COMPARED])
-    before = [run_all(original, batch) for batch in batches]
+    before = run_batch(graph, samples[:COMPARED])
 
     def probe(layer: Layer) -> Fitted:
         made = choices(layer)
@@ -112,28 +110,27 @@ def _curves(
         curves[layer.node.name] = _Curve(layer.stored.size, [choice.size for choice in made], noises)
         return made[len(made) // 2].fitted
 
-    count = len(batches[0][0])
     for node, variant in variants(graph, samples, chosen, probe):
         curve = curves[node.name]
-        larger = variant if original is graph else batched(variant, count)
-        assert larger is not None, "what stacks still stacks with other weights"
-        gain = harm(original, larger, before) / max(curve.noises[len(curve.noises) // 2], 1e-300)
+        gain = harm(graph, variant, before) / max(curve.noises[len(curve.noises) // 2], 1e-300)
         curves[node.name] = _Curve(curve.weights, curve.sizes, [noise * gain for noise in curve.noises])
     return curves
 
 
-def harm(graph: Graph, variant: Graph, before: Sequence[Mapping[str, Array]]) -> float:
-    """The squared error of what the network decides by, where `variant` stands for `graph`."""
-    name, total = deciding(graph), 0.0
+def harm(graph: Graph, variant: Graph, before: Values) -> float:
+    """The squared error of what the network decides by, where `variant` stands for `graph`.
+
+    `before` are all tensors of `graph` on some samples (`tinygen.batch.run_batch`).
+    """
+    name, now = deciding(graph), Values()
     others = {n for n, value in variant.constants.items() if not _same(graph, variant, n, value)}
-    for values in before:
-        now = dict[str, Array]()
-        for new in variant.nodes:
-            if any(n in now or n in others for n in new.inputs):
-                now |= execute(variant, new, {**values, **variant.constants, **now})
-        tensor = graph.types[name]
-        total += float(np.sum((tensor.dequantize(now.get(name, values[name])) - tensor.dequantize(values[name])) ** 2))
-    return total
+    for node in variant.nodes:
+        if any(n in now or n in others for n in node.inputs):
+            held = {**before, **now}
+            step(variant, node, held)
+            now |= {n: held[n] for n in node.outputs}
+    after, tensor = now.get(name, before[name]), graph.types[name]
+    return float(np.sum((tensor.dequantize(after) - tensor.dequantize(before[name])) ** 2))
 
 
 def _same(graph: Graph, variant: Graph, name: str, value: Array) -> bool:

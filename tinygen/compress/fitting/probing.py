@@ -8,7 +8,7 @@ from contextlib import suppress
 import numpy as np
 
 from tinygen.compress.base import Sample
-from tinygen.compress.fitting.layerwise import Declined, Fitted, Layer, LayerWalk, layers_of, transplanted
+from tinygen.compress.fitting.layerwise import Declined, Fitted, Layer, LayerWalk, layers_of
 from tinygen.ir.graph import Graph, Node
 
 #: Largest integer of a weight.
@@ -32,7 +32,7 @@ def alternatives(
             made.append(None)
             if fitted is not None:
                 with suppress(Declined):
-                    made[-1] = transplanted(graph, walk.original, walk.refitted(index, seen, fitted))
+                    made[-1] = walk.refitted(index, seen, fitted)
         yield graph.nodes[index], made
 
 
@@ -56,7 +56,7 @@ def made_good(
         except Declined:
             if first:
                 return None
-    return transplanted(graph, walk.original, walk.graph)
+    return walk.graph
 
 
 def _rounded(layer: Layer) -> Fitted:

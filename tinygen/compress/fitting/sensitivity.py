@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tinygen.compress.fitting.batches import run_node
+from tinygen.batch import side_by_side, step
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array, Real
 from tinygen.ops import call_of
@@ -43,7 +43,7 @@ def _sensitivity(graph: Graph, values: Mapping[str, Array], name: str, judged: S
     noisy = np.clip(np.rint(values[name] + noise), *tensor.dtype.limits).astype(tensor.dtype.numpy)
     got, arrived = {**values, name: noisy}, 0.0
     for node in _downstream(graph, name):
-        got.update(run_node(call_of(graph, node), node, got, graph.constants))
+        step(graph, node, got)
     for n in judged:
         lost = graph.types[n].dequantize(got[n]) - graph.types[n].dequantize(values[n])
         arrived += float(np.mean(lost**2)) / (_variance(graph, values, n) + 1e-30)
@@ -59,7 +59,7 @@ def _error(graph: Graph, values: Mapping[str, Array], name: str) -> Real:
     assert node is not None
     call = call_of(graph, node)
     source = values[node.inputs[0]]
-    inputs = rows(call, call.input(0).dequantize(source.reshape(-1, *source.shape[2:])))
+    inputs = rows(call, call.input(0).dequantize(side_by_side(source)))
     deviation = np.std(inputs, axis=0)
     weights = rng.standard_normal((inputs.shape[1], call.output.shape[-1] // inputs.shape[1], inputs.shape[2]))
     weights /= np.maximum(deviation, deviation.max() * 1e-3 + 1e-30)[:, None, :]

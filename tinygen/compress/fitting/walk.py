@@ -11,18 +11,21 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.batch import run_batch, side_by_side, start, step
 from tinygen.compress.base import Sample
-from tinygen.compress.fitting.batches import run_node, run_stacked, stacked
 from tinygen.compress.fitting.regression import Halves
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array, Real, TensorType
 from tinygen.ops import Call, call_of
 from tinygen.ops.convolution import OPERANDS, real_bias
+from tinygen.passes.base import work
 from tinygen.quantize.layers import columns, is_layer, rows
 from tinygen.quantize.report import decibels
 
 #: Output pixels of a layer that are looked at, over all samples; and the numbers that are held of them at a time.
 MAX_ROWS, MAX_HELD = 1 << 16, 1 << 22
+#: The work (see `passes.base.work`) of all samples that are used: a few seconds; and the bytes that their tensors take.
+MAX_WORK, MAX_BYTES = 1 << 32, 1 << 28
 
 
 @dataclass
@@ -46,7 +49,7 @@ class Walk:
 
     def add(self, node: Node) -> None:
         """`node` as the next one, and what it computes."""
-        self.now.update(run_node(self.call(node), node, self.now, self.constants))
+        step(self, node, self.now)
         self.nodes.append(node)
 
     def graph(self) -> Graph:
@@ -126,7 +129,7 @@ class Walk:
 
 def _inputs(call: Call[Any], values: Array) -> Real:
     """The rows that the layer's weights multiply, in real numbers, for stacked `values` of its input."""
-    return rows(call, call.input(0).dequantize(values.reshape(-1, *values.shape[2:])))
+    return rows(call, call.input(0).dequantize(side_by_side(values)))
 
 
 def _means(values: Real, source: tuple[int, ...], target: tuple[int, ...]) -> Real:
@@ -146,5 +149,11 @@ def walk(
 ) -> Walk:
     """A walk before its first node, with the types and constants of `graph` (or of the original)."""
     made = graph if graph is not None else original
-    started = {name: stacked(samples, index) for index, name in enumerate(original.inputs)}
-    return Walk(original, dict(made.types), dict(made.constants), run_stacked(original, samples), started, kept or {})
+    truth, started = run_batch(original, samples), start(original, samples)
+    return Walk(original, dict(made.types), dict(made.constants), truth, started, kept or {})
+
+
+def enough(graph: Graph, samples: Sequence[Sample]) -> Sequence[Sample]:
+    """As many of the first `samples` as can be run in a few seconds and held in memory."""
+    held = sum(graph.types[name].bytes for node in graph.nodes for name in node.outputs)
+    return samples[: max(1, min(MAX_WORK // max(work(graph, graph.nodes), 1), MAX_BYTES // max(held, 1)))]
