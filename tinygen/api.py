@@ -77,6 +77,7 @@ def build(
     without: Collection[str] = (),
     packages: Collection[str] = (),
     weights: Weights = "code",
+    push_rows: bool = False,
     search: SearchOptions | None = None,
 ) -> Build:
     """Compile `model` (a file or a graph) for `target` (a core or board, or its name).
@@ -88,6 +89,8 @@ def build(
     16 bits (see `tinygen.quantize.Options.wide`). `shapes` is as for `load`. `without` names lossless passes (see
     `tinygen.passes.LOSSLESS`) that shall not run. `packages` are kinds of libraries (see `tinygen.packages`) whose
     files are to stand beside the C. `weights`: ``blob`` puts all constants into one block, which can be replaced.
+    `push_rows`: the input image comes row by row, and is never in memory as a whole (`UnsupportedError` where the first
+    layers cannot be computed so).
 
     `recipe` compresses the model: a TOML file (see `tinygen.compress.recipe`), values by technique such as ``{"share":
     16}``, or techniques. It is fitted to `calibration`, and judged on samples of it that are held back, or on `data`
@@ -105,6 +108,8 @@ def build(
     goal = load_target(target) if isinstance(target, str) else target
     graph, info = source(model, shapes)
     wanted = check_kinds(packages)
+    if push_rows and wanted:
+        raise UsageError("--push-rows: there are no packages for models that take rows; leave out --package")
     techniques, options = read_recipe(recipe), search or SearchOptions()
     limits = options.goal(goal, ram, flash)
     options.check(limits, bool(techniques))
@@ -137,7 +142,8 @@ def build(
     )
     command += shape_words(shapes) + (" --weights blob" if weights == "blob" else "")
     budget, blob = _budget(goal, ram, flash), weights == "blob"
-    order = Order(prefix, info, goal, optimize, passes, float_io, budget, command, wanted, blob)
+    command += " --push-rows" if push_rows else ""
+    order = Order(prefix, info, goal, optimize, passes, float_io, budget, command, wanted, blob, push_rows)
     plain = order.assembled(made)
     try:
         order.check(plain)

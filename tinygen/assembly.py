@@ -58,7 +58,8 @@ class Build:
 class Order:
     """What a build is asked for, beside the graph: `name` prefixes C symbols, `command` asks for the same again.
 
-    `packages` are kinds of libraries whose files stand beside the C; `blob`: with the constants in one block.
+    `packages` are kinds of libraries whose files stand beside the C; `blob`: with the constants in one block;
+    `pushed`: with an input that comes row by row.
     """
 
     name: str
@@ -71,12 +72,13 @@ class Order:
     command: str
     packages: Sequence[str]
     blob: bool
+    pushed: bool = False
 
     def assembled(self, made: Shrunk, found: Found | None = None) -> Build:
         """The build of an int8 graph, which a search `found`, whether it fits or not."""
         graph = with_float_ports(made.graph) if self.float_io else made.graph
         graph, outcomes = run_passes(replace(graph, name=self.name), self.passes)
-        graph, program, layout = laid_out(graph, self.target, self.optimize)
+        graph, program, layout = laid_out(graph, self.target, self.optimize, self.pushed)
         lines = provenance(self.command, self.info, self.target, program, layout)
         texts, weights = emit_with_blob(program, layout, lines) if self.blob else (emit(program, layout, lines), b"")
         sources = {name: text.encode() for name, text in texts.items()}

@@ -95,6 +95,7 @@ main.add_command(search_)
     show_default=True,
     help="Where constants go; blob: into one block, which can be replaced without linking again.",
 )
+@click.option("--push-rows", is_flag=True, help="Take the input image row by row, and never have it in RAM whole.")
 @click.option(
     "--package",
     "packages",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import inf
 
+from tinygen.errors import UnsupportedError
 from tinygen.ir.graph import Graph
 from tinygen.ir.program import Program
 from tinygen.lower import lower
@@ -19,32 +20,43 @@ from tinygen.target import Target
 GROWTH = (0, *(step << power for power in range(7, 15) for step in (2, 3)))
 
 
-def laid_out(graph: Graph, target: Target, optimize: Optimize, room: int | None = None) -> tuple[Graph, Program, Plan]:
+def laid_out(
+    graph: Graph, target: Target, optimize: Optimize, room: int | None = None, pushed: bool = False
+) -> tuple[Graph, Program, Plan]:
     """`graph` lowered and planned, in its own order or in that with the fewest live bytes: whichever arena is smaller.
 
     The order is found before kernels are chosen, so it knows neither their scratch memory nor what runs in place.
-    `room` is as for `tinygen.selection.select`.
+    `room` is as for `tinygen.selection.select`. `pushed`: the input comes row by row; raises `UnsupportedError` if the
+    first layers cannot run so.
     """
     best = in_best_order(graph)
     candidates = [
         _planned(ordered, target, optimize, room) for ordered in ((graph,) if best is graph else (graph, best))
     ]
     usual = min(candidates, key=lambda candidate: candidate[2].bytes)
-    return _together(*usual, target) if optimize == "ram" and room is None else usual
+    if not pushed and (optimize != "ram" or room is not None):
+        return usual
+    together = _together(usual[0], usual[2].bytes, target, pushed)
+    if pushed and together is None:
+        raise UnsupportedError(
+            f"--push-rows: '{graph.name}' cannot take its input row by row: expected a single image, which "
+            "convolutions or pools read first"
+        )
+    return together or usual
 
 
-def _together(graph: Graph, program: Program, layout: Plan, target: Target) -> tuple[Graph, Program, Plan]:
-    """`graph` with layers that run together a few rows at a time, where that takes no more memory than `layout`.
+def _together(graph: Graph, limit: int, target: Target, pushed: bool) -> tuple[Graph, Program, Plan] | None:
+    """`graph` with layers that run together a few rows at a time, in at most `limit` bytes; None if that cannot be.
 
     Arrangements are planned until none is left that could be better than the best so far.
     """
-    best, least = (graph, program, layout), inf
-    for found in arrangements(graph, target, layout.bytes):
+    best, least = None, inf
+    for found in arrangements(graph, target, limit, pushed):
         if price(found.bytes, found.work) >= least:
             break
         rows = lower(graph, target, "ram", found.segments, found.choices)
         planned = plan(rows)
-        if planned.bytes <= layout.bytes and price(planned.bytes, found.work) < least:
+        if planned.bytes <= limit and price(planned.bytes, found.work) < least:
             best, least = (graph, rows, planned), price(planned.bytes, found.work)
     return best
 

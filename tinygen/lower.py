@@ -10,7 +10,7 @@ import numpy as np
 from tinygen.ir.graph import ABSENT, Graph, Node
 from tinygen.ir.program import Action, Buffer, Constant, Invocation, Loop, Operand, Overlay, Program, Step
 from tinygen.ir.program import Shift as Move
-from tinygen.ir.types import Array
+from tinygen.ir.types import Array, DType, TensorType
 from tinygen.kernels import Kernel, Launch, kernels_for
 from tinygen.kernels.base import PLAIN
 from tinygen.ops import call_of, check_node, op_of
@@ -19,7 +19,7 @@ from tinygen.room import runs
 from tinygen.selection import Choice, Optimize, select
 from tinygen.stripes.parts import Layer
 from tinygen.stripes.schedule import Fire, Place, Row, Shift
-from tinygen.stripes.segment import Segment, most
+from tinygen.stripes.segment import STATE, Segment, most
 from tinygen.target import Target
 
 __all__ = ["Optimize", "lower"]
@@ -60,8 +60,10 @@ class _Lowering:
     total_work: float = 0.0
 
     def program(self) -> Program:
+        pushed = {segment.chain.source for segment in self.segments if segment.chain.pushed}
         for name in self.graph.inputs:
-            self._allocate(name)
+            if name not in pushed:
+                self._allocate(name)
         for node in self.graph.nodes:
             check_node(self.graph, node)
         given = all(not runs(self.graph, node) or node.outputs[0] in self.given for node in self.graph.nodes)
@@ -73,7 +75,7 @@ class _Lowering:
             name=self.graph.name,
             inputs=self.graph.inputs,
             outputs=self.graph.outputs,
-            types={name: self.graph.types[name] for name in self.tensors},
+            types={name: self.graph.types[name] for name in (*self.graph.inputs, *self.tensors)},
             tensors=self.tensors,
             buffers=tuple(self.buffers.values()),
             steps=tuple(steps),
@@ -196,7 +198,7 @@ class _Together:
         self.memory = lowering.scratch_name(chain.layers[-1].node, 0)
         actions = tuple(self._action(action) for action in schedule.actions)
         layers = tuple(self._layer(number) for number in range(len(chain.layers)))
-        source, target = lowering.tensors[chain.source], lowering.tensors[chain.target]
+        target, source = lowering.tensors[chain.target], lowering.tensors.get(chain.source)
         cursors = tuple(lowering.place(name) for name in schedule.cursors)
         last, distance = chain.layers[-1].node, segment.flow.distance
         return Step(
@@ -207,15 +209,22 @@ class _Together:
             inputs=(chain.source,),
             outputs=(chain.target,),
             invocations=tuple(call for action in actions for call in action.calls),
-            reads=(source,),
+            reads=(source,) if source else (),
             writes=(target,),
             scratch=(Buffer(self.memory, segment.bytes),) if segment.bytes else (),
-            overlays=(Overlay(source, min(-distance, 0)),) if distance is not None else (),
+            overlays=(Overlay(source, min(-distance, 0)),) if source and distance is not None else (),
             joins=(),
             macs=sum(layer.macs for layer in layers),
             constant_bytes=sum(layer.constant_bytes for layer in layers),
-            loop=Loop(actions, schedule.order, cursors, layers),
+            loop=Loop(
+                actions, schedule.order, cursors, layers, self._state(), chain.heights[chain.source] * chain.pushed
+            ),
         )
+
+    def _state(self) -> Operand | None:
+        chain, words = self.segment.chain, len(self.segment.flow.schedule.cursors) + 1
+        t = TensorType((words,), DType.INT32)
+        return Operand(self.memory, t, offset=self.segment.offsets[STATE]) if chain.pushed else None
 
     def _action(self, action: Shift | Fire | Row) -> Action:
         if isinstance(action, Row):

@@ -120,7 +120,8 @@ def _port(index: int, name: str, program: Program, plan: Plan) -> dict[str, Any]
     single = tensor.quant is not None and len(tensor.quant.scales) == 1
     return {
         "index": index,
-        **_tensor(name, tensor, plan.offsets[program.tensors[name]]),
+        **_tensor(name, tensor, plan.offsets[program.place(name).name] + program.place(name).offset),
+        "rows": program.pushed.rows if program.pushed and name not in program.tensors else None,
         "scale": tensor.q.scale if single else None,
         "zero_point": tensor.q.zero_point if single else None,
     }

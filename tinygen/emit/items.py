@@ -46,22 +46,32 @@ class ActionText:
     shift: ShiftText | None
     calls: tuple[CallText, ...]
     advances: tuple[AdvanceText, ...]
+    awaits: bool
 
 
 @dataclass(frozen=True)
 class CursorText:
+    index: int
     name: str
     start: str
 
 
 @dataclass(frozen=True)
 class LoopText:
-    """`order`: numbers of actions, as the initialiser of an array of `ctype`; `layers`: comments."""
+    """`order`: numbers of actions, as the initialiser of an array of `ctype`; `layers`: comments.
 
-    index: int
+    With `rows`, the loop is left where it awaits each of these, and `state` points to where it keeps words meanwhile.
+    """
+
+    name: str
     ctype: str
     length: int
     order: str
     cursors: tuple[CursorText, ...]
     actions: tuple[ActionText, ...]
     layers: tuple[str, ...]
+    rows: int
+    state: str
+    state_words: int
+    state_bytes: int
+    awaits: int

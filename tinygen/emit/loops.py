@@ -19,19 +19,25 @@ def loop_text(p: str, index: int, loop: Loop, calls: Sequence[CallText], plan: P
     few = len(actions) <= 256
     order = constant_text(Constant("order", np.asarray(loop.order, np.uint8 if few else np.uint16)))
     return LoopText(
-        index=index,
+        name=f"{p}rows_{index}",
         ctype=order.ctype,
         length=order.length,
         order=order.text,
-        cursors=tuple(CursorText(f"c{i}", pointer(p, o, plan)) for i, o in enumerate(loop.cursors)),
+        cursors=tuple(CursorText(i + 1, f"c{i}", pointer(p, o, plan)) for i, o in enumerate(loop.cursors)),
         actions=actions,
         layers=tuple(plain(f"{layer.op} {layer.name}") for layer in loop.layers),
+        rows=loop.rows,
+        state=pointer(p, loop.state, plan) if loop.state else "",
+        state_words=1 + len(loop.cursors),
+        state_bytes=4 * (1 + len(loop.cursors)),
+        awaits=next((i for i, action in enumerate(loop.actions) if action.awaits), -1),
     )
 
 
 def _action(index: int, action: Action, calls: tuple[CallText, ...], plan: Plan) -> ActionText:
     advances = tuple(AdvanceText(f"c{cursor}", by) for cursor, by in action.advances)
-    return ActionText(index, _shift(action.shift, plan) if action.shift else None, calls, advances)
+    shift = _shift(action.shift, plan) if action.shift else None
+    return ActionText(index, shift, calls, advances, action.awaits is not None)
 
 
 def _shift(shift: Shift, plan: Plan) -> ShiftText:

@@ -70,6 +70,7 @@ def _context(program: Program, plan: Plan, provenance: Sequence[str]) -> dict[st
         "input_count": len(program.inputs),
         "output_count": len(program.outputs),
         "inputs": inputs,
+        "pushed": program.pushed is not None,
         "quantizes": any(port.narrow for port in inputs),
         "outputs": [text.port_text(p, "output", i, n, program, plan) for i, n in enumerate(program.outputs)],
         "constants": [text.constant_text(c) for c in program.constants],

@@ -38,7 +38,10 @@ class StepText:
 
 @dataclass(frozen=True)
 class PortText:
-    """A graph input or output as the header shows it. `narrow`: quantized to at most 16 bits, from `low` to `high`."""
+    """A graph input or output as the header shows it. `narrow`: quantized to at most 16 bits, from `low` to `high`.
+
+    `rows`: that it comes row by row, each of `row_elements`; 0 if it is there as a whole.
+    """
 
     ctype: str
     elements: int
@@ -53,6 +56,8 @@ class PortText:
     comment: str
     prefixes: tuple[str, ...]
     functions: tuple[str, ...]
+    rows: int
+    row_elements: int
 
 
 def constant_text(constant: Constant) -> ConstantText:
@@ -186,7 +191,9 @@ def port_text(p: str, kind: str, index: int, name: str, program: Program, plan: 
         ctype=tensor.dtype.c,
         elements=tensor.elements,
         bytes=tensor.bytes,
-        offset=plan.offsets[program.tensors[name]],
+        offset=plan.offsets[program.place(name).name] + program.place(name).offset,
+        rows=program.pushed.rows if program.pushed and name not in program.tensors else 0,
+        row_elements=tensor.elements // tensor.shape[1] if len(tensor.shape) > 1 else 0,
         quant=quant,
         scale=float_literal(tensor.q.scale) if quant else "",
         zero_point=in_parentheses(tensor.q.zero_point) if quant else "",

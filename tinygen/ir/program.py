@@ -110,12 +110,17 @@ class Loop:
 
     `cursors` are pointers that begin at the start of these operands. `layers` are those that run, as steps of their
     own without memory; together they have the loop's calls, in the order of `actions`.
+
+    Where an action awaits a row, the loop is left, and goes on when the row is there: `state` (bytes of the arena) then
+    keeps where it was, and how far each cursor has come; `rows` is how many it awaits.
     """
 
     actions: tuple[Action, ...]
     order: tuple[int, ...]
     cursors: tuple[Operand, ...]
     layers: tuple[Step, ...]
+    state: Operand | None = None
+    rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -169,6 +174,18 @@ class Program:
     @property
     def macs(self) -> int:
         return sum(step.macs for step in self.steps)
+
+    @property
+    def pushed(self) -> Loop | None:
+        """The loop that takes the model's input row by row, if it is not in the arena as a whole."""
+        loop = self.steps[0].loop if self.steps else None
+        return loop if loop is not None and loop.rows else None
+
+    def place(self, tensor: str) -> Operand:
+        """Where a tensor lies; for an input that comes row by row: where its rows are put."""
+        if tensor not in self.tensors and self.pushed is not None:
+            return next(action.awaits for action in self.pushed.actions if action.awaits is not None)
+        return Operand(self.tensors[tensor], self.types[tensor])
 
     @property
     def layers(self) -> tuple[Step, ...]:

@@ -43,7 +43,7 @@ class Demand:
 def demand(program: Program) -> Demand:
     """What a program asks of the planner; its inputs are there from step -1 on."""
     end = len(program.steps)
-    first: dict[str, int] = {program.tensors[name]: -1 for name in program.inputs}
+    first: dict[str, int] = {program.tensors[name]: -1 for name in program.inputs if name in program.tensors}
     last: dict[str, int] = dict(first)
     sizes = {buffer.name: buffer.bytes for buffer in program.buffers}
     for index, step in enumerate(program.steps):

@@ -49,9 +49,14 @@ class Arrangement:
         return Arrangement(choices, segments, max(self.bytes, other.bytes), self.work + other.work)
 
 
-def arrangements(graph: Graph, target: Target, limit: int) -> list[Arrangement]:
-    """For fewer and fewer bytes from `limit` on, the arrangement with the fewest instructions; the best ones first."""
-    search, found = _Search(graph, target), list[Arrangement]()
+def arrangements(graph: Graph, target: Target, limit: int, pushed: bool = False) -> list[Arrangement]:
+    """For fewer and fewer bytes from `limit` on, the arrangement with the fewest instructions; the best ones first.
+
+    `pushed`: the first layers run together, on an input that comes row by row; there may be no such arrangement.
+    """
+    search, found = _Search(graph, target, pushed and len(graph.inputs) == 1), list[Arrangement]()
+    if pushed and not search.pushed:
+        return []
     while (arrangement := search.within(limit)) is not None:
         found.append(arrangement)
         limit = min(arrangement.bytes - 1, int(arrangement.bytes * SMALLER))
@@ -72,6 +77,7 @@ def fitting(graph: Graph, target: Target, most_bytes: int) -> Arrangement | None
 class _Search:
     graph: Graph
     target: Target
+    pushed: bool = False
     layers: dict[tuple[str, int], Layer | None] = field(default_factory=dict)
     flows: dict[tuple[int, int, int], Flow | None] = field(default_factory=dict)
     kernels: dict[int, list[tuple[float, int, Kernel]]] = field(default_factory=dict)
@@ -129,7 +135,7 @@ class _Search:
         """Find the last entry of `best`, that of the layers before a cut, from the entries of earlier cuts."""
         end = len(best) - 1
         before, alone = best[end - 1], self._one_by_one(self._nodes(end - 1, end), limit)
-        if before is not None and alone is not None:
+        if before is not None and alone is not None and not (self.pushed and end == 1):
             best[end] = before.then(alone)
         for start in range(end - 1, -1, -1):
             before, flow = best[start], self._flow(start, end, PIXELS[0])
@@ -160,17 +166,18 @@ class _Search:
         """The layers between two cuts as a flow; None where they cannot run together."""
         key = (start, end, pixels)
         if key not in self.flows:
-            self.flows[key] = self._chain(self._nodes(start, end), pixels)
+            self.flows[key] = self._chain(self._nodes(start, end), pixels, self.pushed and start == 0)
         return self.flows[key]
 
-    def _chain(self, nodes: Sequence[Node], pixels: int) -> Flow | None:
+    def _chain(self, nodes: Sequence[Node], pixels: int, pushed: bool) -> Flow | None:
         layers = [layer for node in nodes if (layer := self._layer(node, pixels)) is not None]
         if len(layers) < len(nodes) or any(layer.gathers for layer in layers[:-1]):
             return None
         made = {layer.output for layer in layers}
         (source,) = {name for layer in layers for name in layer.maps if name not in made}
         t = self.graph.types[source]
-        return Flow(chain_of(source, layers, self.graph.types)) if len(t.shape) == 4 and t.shape[0] == 1 else None
+        fits = len(t.shape) == 4 and t.shape[0] == 1
+        return Flow(chain_of(source, layers, self.graph.types, pushed)) if fits else None
 
     def _layer(self, node: Node, pixels: int) -> Layer | None:
         key = (node.outputs[0], pixels)

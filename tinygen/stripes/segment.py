@@ -20,6 +20,8 @@ from tinygen.target import Target
 
 #: Instructions that an action takes beside what its kernel computes, roughly, and those for a byte that moves.
 PER_CALL, PER_BYTE = 120, 0.8
+#: What keeps, between one row of a pushed source and the next, where the schedule and its cursors stand.
+STATE = ":state"
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,10 @@ class Flow:
 
     @cached_property
     def ends(self) -> tuple[int, int]:
-        """Bytes of source and target."""
+        """Bytes of source and target; a pushed source lies nowhere as a whole."""
         chain = self.chain
         source, target = (chain.heights[name] * chain.rows[name] for name in (chain.source, chain.target))
-        return source, target
+        return 0 if chain.pushed else source, target
 
     @cached_property
     def least(self) -> int:
@@ -52,7 +54,9 @@ class Flow:
             needed, made = (max(n) for n in zip(*((p.bottom - p.top, p.made) for p in layer.parts), strict=True))
             for name in layer.maps:
                 rows[name] = max(rows.get(name, 0), needed if needed > made and not layer.gathers else 0)
-        return sum(n * self.chain.rows[name] for name, n in rows.items() if name != self.chain.source)
+        return sum(
+            n * self.chain.rows[name] for name, n in rows.items() if name != self.chain.source or self.chain.pushed
+        )
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -78,9 +82,11 @@ class Flow:
         return sum(1 << i for i in when)
 
     def pack(self, scratch: Sequence[int]) -> tuple[dict[str, int], int]:
-        """Offsets of windows (by map) and of `scratch` (bytes by layer; ``:number``) and the bytes of the whole."""
+        """Offsets of windows (by map), `scratch` (bytes by layer; ``:number``) and `STATE`, and bytes of the whole."""
         items = [(w.name, w.rows * self.chain.rows[w.name], w.busy) for w in self.rows.windows.values()]
         items += [(f":{i}", size, self.busy(i)) for i, size in enumerate(scratch) if size]
+        if self.chain.pushed:
+            items.append((STATE, 4 * (1 + len(self.schedule.cursors)), (1 << len(self.events)) - 1))
         return packed(items)
 
 

@@ -44,6 +44,11 @@ class BuildDir:
     modified: tuple[str, ...]
 
     @property
+    def pushed(self) -> bool:
+        """Whether the input comes row by row."""
+        return any(entry.get("rows") for entry in self.report["inputs"])
+
+    @property
     def source(self) -> Path:
         return self.path / f"{self.name}.c"
 
@@ -101,7 +106,8 @@ def _place(entry: Mapping[str, Any], arena: int) -> Place:
     quant = None if scale is None else Quant.per_tensor(scale, entry["zero_point"])
     shape = tuple(int(n) for n in entry["shape"])
     place = Place(entry["name"], TensorType(shape, DType(entry["dtype"]), quant), int(entry["offset"]))
-    if entry["bytes"] != place.type.bytes or not 0 <= place.offset <= arena - place.type.bytes:
+    there = place.type.bytes // (entry.get("rows") or 1)
+    if entry["bytes"] != place.type.bytes or not 0 <= place.offset <= arena - there:
         raise ValueError(f"tensor '{place.name}' is not {entry['bytes']} bytes inside the arena")
     return place
 

@@ -72,6 +72,8 @@ def write_sources(build: BuildDir, folder: Path, mode: Mode, static: Sequence[st
         "name": build.name,
         "p": f"{build.name}_",
         "P": f"{build.name}_".upper(),
+        "pushed": build.pushed,
+        "entry": "infer_by_rows" if build.pushed else f"{build.name}_run",
         "exits": list(Exit),
         "inputs": [{"index": i} for i in range(len(build.inputs))],
         "outputs": [{"index": i} for i in range(len(build.outputs))],
