@@ -78,7 +78,7 @@ class Order:
         """The build of an int8 graph, which a search `found`, whether it fits or not."""
         graph = with_float_ports(made.graph) if self.float_io else made.graph
         graph, outcomes = run_passes(replace(graph, name=self.name), self.passes)
-        graph, program, layout = laid_out(graph, self.target, self.optimize, self.pushed)
+        graph, program, layout = laid_out(graph, self.target, self.optimize, pushed=self.pushed)
         lines = provenance(self.command, self.info, self.target, program, layout)
         texts, weights = emit_with_blob(program, layout, lines) if self.blob else (emit(program, layout, lines), b"")
         sources = {name: text.encode() for name, text in texts.items()}
