@@ -79,7 +79,7 @@ def test_a_build_into_a_budget(searched: tuple[Path, str]) -> None:
 
 
 def test_readme_shows_what_it_prints(searched: tuple[Path, str]) -> None:
-    """In the same words, with numbers that differ by a few percent at most: kernels change, and compilers."""
+    """In the same words, with numbers that are near: kernels change, and compilers."""
     numbers = re.compile(r"\d[\d,]*(?:\.\d+)*")
     shown, printed = budget_md.shown(), searched[1]
     assert [numbers.sub("#", line).split() for line in shown.splitlines()] == [
@@ -87,8 +87,9 @@ def test_readme_shows_what_it_prints(searched: tuple[Path, str]) -> None:
     ], "run make docs"
     for old, new in zip(numbers.findall(shown), numbers.findall(printed), strict=True):
         if old.count(".") < 2:  # no version
-            values = [float(text.replace(",", "")) for text in (old, new)]
-            assert values[1] == pytest.approx(values[0], rel=0.1, abs=1), f"{old}, now {new}: run make docs"
+            was, now = (float(text.replace(",", "")) for text in (old, new))
+            near = 2 if "." in old else max(250, 0.1 * was)  # percent and dB, or bytes
+            assert abs(now - was) <= near, f"{old}, now {new}: run make docs"
 
 
 @pytest.mark.qemu
@@ -269,21 +270,27 @@ def test_a_model_cannot_be_faster_than_it_is() -> None:
 
 @pytest.mark.usefixtures("bare")
 @pytest.mark.parametrize(
-    ("study", "words"), [(False, "lost; --study FILE keeps them"), (True, "keeps them, and the same")]
+    ("judged", "sentence"),
+    [(0, "nothing was written"), (2, "2 candidates were judged and are lost; --study FILE keeps them")],
 )
 def test_ctrl_c(
-    study: bool, words: str, far: tinygen.OutOfReach, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    judged: int,
+    sentence: str,
+    far: tinygen.OutOfReach,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     def interrupted(*arguments: Any) -> None:
         (options,) = (a for a in arguments if isinstance(a, tinygen.SearchOptions))
-        options.heard(Progress("knapsack", 1, 3, far.found.candidate, far.found.candidate))
+        for number in range(judged):
+            options.heard(Progress("knapsack", number + 1, 3, far.found.candidate, far.found.candidate))
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tinygen.api.find", interrupted)
-    others = ["--study", str(tmp_path / "s")] if study else []
-    result = cli(*asked(folder, *others, "--out", tmp_path / "out"), code=130)
-    assert result.stderr.startswith("interrupted after 1 candidates: ") and words in result.stderr
-    assert "Traceback" not in result.output and not (tmp_path / "out").exists()
+    result = cli(*asked(folder, "--out", tmp_path / "out"), code=130)
+    assert result.stderr == f"interrupted: {sentence}\n" and result.stdout == ""
+    assert not (tmp_path / "out").exists()
 
 
 def test_progress_is_shown_on_a_terminal(far: tinygen.OutOfReach, monkeypatch: pytest.MonkeyPatch) -> None:

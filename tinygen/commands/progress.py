@@ -70,7 +70,11 @@ def interruptible(display: Display, study: str | Path | None) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        count = f"{display.judged} candidates"
-        kept = f"{study} keeps them, and the same command goes on from there"
-        click.echo(f"interrupted after {count}: {kept if study else 'lost; --study FILE keeps them'}", err=True)
+        if study is not None and Path(study).exists():
+            told = f"{study} keeps {display.judged} candidates; the same command goes on from there"
+        elif display.judged:
+            told = f"{display.judged} candidates were judged and are lost; --study FILE keeps them"
+        else:
+            told = "nothing was written"
+        click.echo(f"interrupted: {told}", err=True)
         sys.exit(_INTERRUPTED)
