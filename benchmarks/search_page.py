@@ -79,6 +79,8 @@ def _lines(found: Mapping[str, Any], data: str, picture: str) -> Iterator[str]:
     yield "| model | data | int8 | goal | reached | all | int8, then | lost: mean, worst | SQNR | recipe | time | |"
     yield "|---|---|--:|--:|--:|--:|--:|--:|--:|---|--:|---|"
     yield from map(_row, found["rows"])
+    missed = [row for row in found["rows"] if not row["reached"] and row["tried"]]
+    yield from (f"\nMissed: {row['row']}. Tried {row['tried']}." for row in missed)
     proven = sorted({row["proven"] for row in found["rows"] if row["proven"]})
     if proven:
         yield f"\nEvery program of split 0 gave the reference's bits on the host and under QEMU ({', '.join(proven)})."

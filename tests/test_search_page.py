@@ -13,7 +13,7 @@ from benchmarks.search_rows import ROWS, TAKEN_APART, Row, variants
 from tinygen.compress.recipe import of_content
 
 RUN = Run(0, 1000, 250, 300, 900, 100, 91.0, 90.5, 40.0, 20.0, 9.0)
-ROW = Row("kws third", "kws", "kws-third", 250, 0.5)
+ROW = Row("kws third", "kws", "kws-third", 250, 0.5, "were others")
 
 
 def test_every_split_has_to_be_small_and_their_mean_good() -> None:
@@ -54,5 +54,6 @@ def test_the_page_shows_splits_and_parts(tmp_path: Path) -> None:
     text = (tmp_path / "search.md").read_text()
     assert json.loads((tmp_path / "search.json").read_text())["rows"][0]["runs"][0]["bytes"] == 250
     assert "**missed**" in text and "| kws third | 0 | 250 | 0.50 | 40.0, 20.0 dB |" in text
+    assert "Missed: kws third. Tried were others." in text
     assert "under QEMU (cortex-m4)" in text
     assert "| kws third | quick | 250 at ≤ 0.5 points | **250** | 0.50 | 20.0 dB | 9 s | reached |" in text
