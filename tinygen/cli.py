@@ -121,7 +121,7 @@ def build(model: Path, out: Path | None, recipe: Recipe | None, as_json: bool, *
         click.echo(json.dumps(made.report, indent=1))
         return
     if made.found is not None and made.plain is not None:
-        print_search(made.found, made.plain.report, made.report)
+        print_search(made.found, made.target, made.plain.report, made.report)
     else:
         _print_layers(made.report)
     _print_memory(made.report, asked["ram"], asked["flash"])

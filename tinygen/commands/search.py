@@ -126,13 +126,26 @@ def summary(candidate: Candidate) -> str:
     return ", ".join(dict.fromkeys(entry["name"] for entry in candidate.recipe["technique"])) or "the plain model"
 
 
-def print_search(found: Found, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+def print_search(found: Found, target: Target, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     """What each step bought, and what was done to each layer; `before` and `after` are reports."""
     sizes = f"{before['flash']['total']:,} bytes of flash and {before['ram']['total']:,} of RAM"
+    if found.goal.instructions is not None:
+        sizes += f", {found.start.cost.instructions:,} instructions"
     OUT.print(f"The plain model takes {sizes}: of {len(found.judged)} candidates, this one loses least and fits.\n")
     _print_steps(found)
     OUT.print()
     _print_layers(found.bought, before["layers"], after["layers"])
+    OUT.print(f"\n{run_of(found.candidate, target)}", end="")
+
+
+def run_of(candidate: Candidate, target: Target) -> str:
+    """What a run takes, in a line like those on memory."""
+    count = candidate.cost.instructions
+    took, spent = energy.seconds(target, count), energy.microjoules(target, count)
+    guesses = [] if took is None else [f"about {1e3 * took:.2f} ms"]
+    guesses += [] if spent is None else [f"about {spent:,.1f} µJ"]
+    how = "counted under QEMU" if candidate.cost.counted else "estimate"
+    return f"run    {count:>9,} instructions ({how}){''.join(f', {guess}' for guess in guesses)}"
 
 
 def _print_steps(found: Found) -> None:
