@@ -228,3 +228,20 @@ def test_what_tflite_cannot_say() -> None:
     folded = run_passes(load(b.finish([x], [z])), LOSSLESS)[0]
     with pytest.raises(UnsupportedError, match="LOOKUP 'z' has no TFLite form: export"):
         dumps(folded)
+
+
+def test_forms_that_are_asked_for_are_kept() -> None:
+    """Also where constants share a buffer; what is no such entry asks for nothing."""
+    dense = ModelBuilder()
+    x, y = dense.tensor((1, 4), "int8", 0.1, 0), dense.tensor((1, 4), "int8", 0.1, 0)
+    weights = [dense.tensor((4, 4), "int8", 0.1, 0, np.eye(4)) for _ in range(2)]
+    middle = dense.tensor((1, 4), "int8", 0.1, 0)
+    dense.op("FULLY_CONNECTED", [x, weights[0], -1], [middle], "FullyConnectedOptions")
+    dense.op("FULLY_CONNECTED", [middle, weights[1], -1], [y], "FullyConnectedOptions")
+    graph = load(dense.finish([x], [y]))
+    asked = replace(graph, storage={graph.nodes[1].inputs[1]: "smallest"})
+    data = dumps(asked)
+    assert dict(load(data).storage) == dict(asked.storage) and not load(dumps(graph)).storage
+    assert_same(load(data), load(dumps(graph)))
+    broken = data.replace(b'"smallest"}', b'"smallest"]')
+    assert broken != data and not load(broken).storage

@@ -5,6 +5,7 @@ The layout follows the schema (tensorflow/lite/schema/schema.fbs, version 3a). T
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ import tflite
 from tinygen.errors import UnsupportedError
 from tinygen.export.spelling import spelled
 from tinygen.export.tflite_options import tensor_type, write_options
+from tinygen.frontends.tflite import STORAGE
 from tinygen.ir.graph import ABSENT, Graph, Node
 from tinygen.ir.types import Array, DType, Quant, TensorType
 
@@ -76,12 +78,15 @@ class _Writer:
         subgraph = self.subgraph(buffer_of)
         codes = self.offsets([self.code(op, version) for op, version in self.codes])
         subgraphs, description = self.offsets([subgraph]), builder.CreateString("tinygen")
+        metadata = self.metadata(len(set(buffer_of.values())) + 1) if self.graph.storage else None
         tflite.ModelStart(builder)
         tflite.ModelAddVersion(builder, VERSION)
         tflite.ModelAddOperatorCodes(builder, codes)
         tflite.ModelAddSubgraphs(builder, subgraphs)
         tflite.ModelAddDescription(builder, description)
         tflite.ModelAddBuffers(builder, buffers)
+        if metadata is not None:
+            tflite.ModelAddMetadata(builder, metadata)
         builder.Finish(tflite.ModelEnd(builder), IDENTIFIER)
         return bytes(builder.Output())
 
@@ -96,7 +101,18 @@ class _Writer:
                 known[data] = len(offsets)
                 offsets.append(self.buffer(data))
             numbers[name] = known[data]
+        if self.graph.storage:
+            forms = {str(self.numbers[name]): form for name, form in self.graph.storage.items()}
+            offsets.append(self.buffer(json.dumps(forms).encode()))
         return self.offsets(offsets), numbers
+
+    def metadata(self, buffer: int) -> int:
+        """The vector with one entry: the number of the `buffer` that says which forms constants ask for."""
+        name = self.builder.CreateString(STORAGE)
+        tflite.MetadataStart(self.builder)
+        tflite.MetadataAddName(self.builder, name)
+        tflite.MetadataAddBuffer(self.builder, buffer)
+        return self.offsets([int(tflite.MetadataEnd(self.builder))])
 
     def buffer(self, data: bytes) -> int:
         self.builder.StartVector(1, len(data), ALIGNMENT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import struct
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ IDENTIFIER = b"TFL3"
 VERSION = 3
 #: More than any model for a microcontroller has; a file that claims more is malformed or hostile.
 MAX_OPERATORS, MAX_TENSORS, MAX_OPERANDS, MAX_RANK, MAX_SCALES, MAX_NAME = 1_500, 20_000, 1_000, 8, 1 << 20, 1 << 12
+#: The metadata entry that says in which forms constants ask to lie in flash, by tensor: written by tinygen's export.
+STORAGE, MAX_STORAGE = "tinygen.storage", 1 << 20
 #: Names are cut to this length; converters join dozens of them.
 SHOWN_NAME = 200
 #: Largest tensor, and all tensors together, in bytes: far above the memory of any microcontroller.
@@ -108,13 +111,15 @@ class _Reader:
         self._refuse_what_no_graph_expresses(operators)
         self.names = list(self._tensor_names())
         self.types = dict(zip(self.names, self._tensor_types(), strict=True))
+        constants = dict(self._constants())
         graph = Graph(
             name=name,
             inputs=self._ports("inputs", self.subgraph.InputsAsNumpy()),
             outputs=self._ports("outputs", self.subgraph.OutputsAsNumpy()),
             nodes=tuple(self._node(operator) for operator in operators),
             types=self.types,
-            constants=dict(self._constants()),
+            constants=constants,
+            storage={name: form for name, form in self._storage() if name in constants},
         )
         return as_float(graph.pruned())
 
@@ -223,6 +228,19 @@ class _Reader:
                 )
             data = buffer.DataAsNumpy().tobytes()
             yield name, np.frombuffer(data, dtype=tensor.dtype.numpy.newbyteorder("<")).reshape(tensor.shape)
+
+    def _storage(self) -> Iterator[tuple[str, str]]:
+        """The forms that tensors ask for; what cannot be read asks for nothing."""
+        for entry in (self.model.Metadata(i) for i in range(min(self.model.MetadataLength(), MAX_TENSORS))):
+            number = entry.Buffer() if entry.Name() == STORAGE.encode() else self.model.BuffersLength()
+            buffer = self.model.Buffers(number) if number < self.model.BuffersLength() else None
+            if buffer is None or not 0 < buffer.DataLength() <= MAX_STORAGE:
+                continue
+            try:
+                found = dict(json.loads(buffer.DataAsNumpy().tobytes()))
+            except (ValueError, TypeError, RecursionError):
+                continue
+            yield from ((name, found[str(i)]) for i, name in enumerate(self.names) if type(found.get(str(i))) is str)
 
     def _ports(self, what: str, indices: Any) -> tuple[str, ...]:
         """The model's inputs or outputs."""
