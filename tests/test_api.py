@@ -34,7 +34,7 @@ def model(tmp_path: Path) -> Path:
 def test_a_build_holds_everything(model: Path) -> None:
     made = tinygen.build(model, "cortex-m4")
     assert (made.name, made.target.name, made.program.macs) == ("dense", "cortex-m4", 48 + 40 + 20)
-    assert list(made.files) == ["dense.h", "dense.c", "dense.tgm", "report.json"]
+    assert list(made.files) == ["dense.h", "dense.c", "dense.tgm", "report.json", "report.html"]
     jsonschema.Draft202012Validator(SCHEMA).validate(made.report)
     assert json.loads(made.files["report.json"]) == made.report
     for name, sha256 in made.report["files"].items():

@@ -77,7 +77,9 @@ def no_tools(tmp_path: Path) -> dict[str, str | None]:
 
 def test_build_the_example(tmp_path: Path) -> None:
     result = tinygen("build", DIGITS, "--target", "cortex-m4", "--out", tmp_path / "d")
-    assert {p.name for p in (tmp_path / "d").iterdir()} == {"digits.h", "digits.c", "digits.tgm", "report.json"}
+    assert {p.name for p in (tmp_path / "d").iterdir()} == {
+        *("digits.h", "digits.c", "digits.tgm", "report.json", "report.html")
+    }
     report = report_of(tmp_path / "d")
     assert result.stderr == "" and len(re.findall(r"^\d+ +[A-Z0-9_]+ ", result.stdout, re.MULTILINE)) == len(
         report["layers"]
