@@ -27,6 +27,7 @@ from tinygen.ops.numerics import (
     wrap_int32,
 )
 from tinygen.ops.shapes import broadcastable
+from tinygen.ops.sums import rounded
 from tinygen.ops.wide import is_wide
 
 
@@ -60,8 +61,12 @@ def alignment(call: Call[Any]) -> Alignment:
 
 def requantize_sum(call: Call[Any], total: Array, output: tuple[int, int]) -> Array:
     """An aligned sum to the output's type, with the fused activation's clamp."""
-    scaled = multiply_by_quantized_multiplier(total, *output) + call.output.q.zero_point
-    return clamp(scaled, call.output, activation_range(call.attrs.activation, call.output))
+    if call.output.dtype is DType.INT8:
+        multiplier, shift = (np.array([value]) for value in output)
+        scaled = rounded(total.astype(np.float64), multiplier, shift)
+    else:
+        scaled = multiply_by_quantized_multiplier(total, *output)
+    return clamp(scaled + call.output.q.zero_point, call.output, activation_range(call.attrs.activation, call.output))
 
 
 def real(call: Call[ActivationAttrs], inputs: Sequence[Real | None]) -> Sequence[Real]:

@@ -97,10 +97,11 @@ class Alignment:
 
     def aligned(self, call: Call[Any], inputs: Sequence[Array]) -> tuple[Array, Array]:
         """Both inputs as int64 arrays in the common scale."""
-        x, y = (
-            multiply_by_quantized_multiplier(
-                (value.astype(np.int64) - call.input(i).q.zero_point) << self.left_shift, *pair
-            )
-            for i, (value, pair) in enumerate(zip(inputs, (self.a, self.b), strict=True))
-        )
+        x, y = (self._aligned(value, call.input(i).q.zero_point, (self.a, self.b)[i]) for i, value in enumerate(inputs))
         return x, y
+
+    def _aligned(self, values: Array, zero_point: int, pair: tuple[int, int]) -> Array:
+        """`values` in the common scale; of int8 there are only 256."""
+        known = np.arange(-128, 128) if values.dtype == np.int8 else values.astype(np.int64)
+        found = multiply_by_quantized_multiplier((known - zero_point) << self.left_shift, *pair)
+        return found[values.astype(np.intp) + 128] if values.dtype == np.int8 else found

@@ -60,14 +60,14 @@ def requantize(call: Call[Any], sums: Array) -> Array:
     if rounds_once(call):
         scaled = multiply_wide(sums.astype(np.int64), multipliers, shifts)
     elif sums.dtype.kind == "f" and call.output.dtype is DType.INT8:
-        scaled = _rounded(np.ascontiguousarray(sums), multipliers, shifts)
+        scaled = rounded(np.ascontiguousarray(sums), multipliers, shifts)
     else:
         scaled = multiply_by_quantized_multiplier(sums.astype(np.int64), multipliers, shifts)
     scaled += call.output.q.zero_point
     return clamp(scaled, call.output, limits_of(call))
 
 
-def _rounded(sums: Real, multipliers: Array, shifts: Array) -> Real:
+def rounded(sums: Real, multipliers: Array, shifts: Array) -> Real:
     """`multiply_by_quantized_multiplier` of integers in floats, for results within `FAR`; others only lie beyond it.
 
     The fixed-point product rounds twice: half a unit in front of the right shift, and once behind it. So what lies
