@@ -4,8 +4,9 @@
                                 [--verify] [--write docs/search-results.md]
 
 Every row is measured on seeded splits into samples to fit and train with, and samples to test, which nothing else has
-seen. `--verify` runs the program of the first split on the host and under QEMU. The exit code is 1 if a goal is
-missed or if bits of a program differ, 2 if the zoo is not there, 3 if TensorFlow is not.
+seen. Recipes were written by splits 0 and 1, and rows are of later ones. `--verify` runs a program of each row on the
+host and under QEMU. The exit code is 1 if a goal is missed or if bits of a program differ, 2 if the zoo is not there, 3
+if TensorFlow is not.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from click.testing import CliRunner
 from benchmarks import search_page as page
 from benchmarks.compression import TARGET, start
 from benchmarks.compression_data import TASKS
-from benchmarks.search_rows import RECIPES, ROWS, TAKEN_APART, Row, variants
+from benchmarks.search_rows import FRESH, RECIPES, ROWS, TAKEN_APART, Row, variants
 from tests import zoo
 from tinygen import api, running, train
 from tinygen.batch import run_samples
@@ -139,7 +140,7 @@ def rows(options: argparse.Namespace, said: Callable[[str], None]) -> list[dict[
     found = []
     for row in (row for row in ROWS if options.rows in row.name):
         runs, graphs = list[Run](), list[Graph]()
-        for seed in range(options.seeds):
+        for seed in range(FRESH, FRESH + options.seeds):
             run, graph = measure(row, row.entries, seed)
             runs.append(run)
             graphs.append(graph)
@@ -187,7 +188,7 @@ def ablation(options: argparse.Namespace, said: Callable[[str], None]) -> list[d
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default="", help="rows with this in their names")
-    parser.add_argument("--seeds", type=int, default=3, help="splits for each row")
+    parser.add_argument("--seeds", type=int, default=3, help="fresh splits for each row")
     parser.add_argument("--parts", default="rows,ablation,searches", help="what to measure")
     parser.add_argument("--effort", default="quick", help="of the budget search")
     parser.add_argument("--verify", action="store_true", help="run the programs on the host and under QEMU")

@@ -32,6 +32,8 @@ class Row:
         return found
 
 
+#: Splits before this one were looked at while recipes were written; what counts is measured on later ones.
+FRESH = 2
 TRIED_IC = (
     "on split 0, points lost and bytes: codebooks alone 2.0 (37,186 B; `auto:4`), with a scale per channel 3.6 "
     "(37,748 B), `bits = auto:4.4` 3.6 (36,559 B), 20 values in every layer 1.2 (40,784 B), `auto:4.7` 2.4 (44,598 B); "

@@ -12,7 +12,7 @@ from benchmarks.search_page import Kept
 from benchmarks.search_rows import ROWS, TAKEN_APART, Row, variants
 from tinygen.compress.recipe import of_content
 
-RUN = Run(0, 1000, 250, 300, 900, 100, 91.0, 90.5, 40.0, 20.0, 9.0)
+RUN = Run(2, 1000, 250, 300, 900, 100, 91.0, 90.5, 40.0, 20.0, 9.0)
 ROW = Row("kws third", "kws", "kws-third", 250, 0.5, "were others")
 
 
@@ -37,7 +37,7 @@ def test_the_page_shows_splits_and_parts(tmp_path: Path) -> None:
         "row": ROW.name,
         **asdict(ROW),
         "reached": False,
-        "runs": [asdict(RUN)],
+        "runs": [asdict(replace(RUN, seed=0, bytes=999)), asdict(RUN)],
         "proven": "cortex-m4",
         "cli": "`tinygen build`",
     }
@@ -52,8 +52,9 @@ def test_the_page_shows_splits_and_parts(tmp_path: Path) -> None:
     kept.take("searches", [line])
     assert len(kept.data["rows"]) == len(kept.data["searches"]) == 1 and (tmp_path / "search.svg").exists()
     text = (tmp_path / "search.md").read_text()
-    assert json.loads((tmp_path / "search.json").read_text())["rows"][0]["runs"][0]["bytes"] == 250
-    assert "**missed**" in text and "| kws third | 0 | 250 | 0.50 | 40.0, 20.0 dB |" in text
+    assert json.loads((tmp_path / "search.json").read_text())["rows"][0]["runs"][1]["bytes"] == 250
+    assert "**missed**" in text and "| kws third | 2 | fresh | 250 | 0.50 | 40.0, 20.0 dB |" in text
     assert "Missed: kws third. Tried were others." in text
+    assert "| kws third | 0 | seen | 999 |" in text and "| **250** |" in text, "seen splits do not count"
     assert "under QEMU (cortex-m4)" in text
     assert "| kws third | quick | 250 at ≤ 0.5 points | **250** | 0.50 | 20.0 dB | 9 s | reached |" in text
