@@ -96,7 +96,10 @@ def _lines(found: Mapping[str, Any], data: str, picture: str) -> Iterator[str]:
     yield "\n| model | split | | bytes | lost | SQNR: int8, then |\n|---|--:|---|--:|--:|--:|"
     for row in found["rows"]:
         for run in row["runs"]:
-            lost, noise = f"{run['before'] - run['after']:.2f}", f"{run['sqnr_before']:.1f}, {run['sqnr']:.1f} dB"
+            lost, noise = (
+                _lost(row["row"], run["before"] - run["after"]),
+                f"{run['sqnr_before']:.1f}, {run['sqnr']:.1f} dB",
+            )
             kind = "fresh" if run["seed"] >= FRESH else "seen"
             yield f"| {row['row']} | {run['seed']} | {kind} | {run['bytes']:,} | {lost} | {noise} |"
     if found["searches"]:
@@ -108,15 +111,22 @@ def _lines(found: Mapping[str, Any], data: str, picture: str) -> Iterator[str]:
         yield from map(_part, found["ablation"])
 
 
+def _lost(row: str, *points: float) -> str:
+    """Points lost; of an autoencoder, whose largest output means nothing, none."""
+    known = next(r for r in ROWS if r.name == row).points is not None
+    return ", ".join(f"{p:.2f}" for p in points) if known else "-"
+
+
 def _row(row: Mapping[str, Any]) -> str:
     task, runs = TASKS[row["task"]], [run for run in row["runs"] if run["seed"] >= FRESH]
     mean = {key: float(np.mean([run[key] for run in runs])) for key in runs[0]}
     lost = [run["before"] - run["after"] for run in runs]
+    rates = "-" if row["points"] is None else f"{mean['before']:.2f} %, {mean['after']:.2f} %"
     recipe = f"[{row['recipe']}](../benchmarks/recipes/{row['recipe']}.toml)"
     return (
         f"| {task.model} | {task.what} | {mean['start']:,.0f} | {_goal(row)} | **{max(r['bytes'] for r in runs):,}** "
-        f"| {mean['constants']:,.0f} | {mean['before']:.2f} %, {mean['after']:.2f} % "
-        f"| {np.mean(lost):.2f}, {max(lost):.2f} | {len(runs)} | {mean['sqnr']:.1f} dB | {recipe} "
+        f"| {mean['constants']:,.0f} | {rates} "
+        f"| {_lost(row['row'], float(np.mean(lost)), max(lost))} | {len(runs)} | {mean['sqnr']:.1f} dB | {recipe} "
         f"| {mean['seconds']:.0f} s "
         f"| {'reached' if row['reached'] else '**missed**'} |"
     )
@@ -124,7 +134,7 @@ def _row(row: Mapping[str, Any]) -> str:
 
 def _found(line: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
     goal = _goal(next(row for row in rows if row["row"] == line["row"]))
-    lost, verdict = f"{line['before'] - line['after']:.2f}", "reached" if line["reached"] else "**missed**"
+    lost, verdict = _lost(line["row"], line["before"] - line["after"]), "reached" if line["reached"] else "**missed**"
     sizes = f"{line['effort']} | {goal} | **{line['bytes']:,}** | {lost} | {line['sqnr']:.1f} dB"
     return f"| {line['row']} | {sizes} | {line['seconds']:.0f} s | {verdict} |"
 
@@ -134,7 +144,7 @@ def _goal(row: Mapping[str, Any]) -> str:
 
 
 def _part(part: Mapping[str, Any]) -> str:
-    lost = f"{part['before'] - part['after']:.2f}"
+    lost = _lost(part["row"], part["before"] - part["after"])
     sizes = f"{part['bytes']:,} | {part['constants']:,} | {part['flash']:,}"
     return f"| {part['row']} | {part['what']} | {sizes} | {lost} | {part['sqnr']:.1f} dB |"
 
