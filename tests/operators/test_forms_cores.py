@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.convolutions import Spatial, output_quant, spatials, weight_scales
 from tests.forms import DRAWS, stored
 from tests.laws import assert_equal, draw_inputs, load, run_c
-from tests.operators import test_conv_2d, test_fully_connected
+from tests.operators import test_conv_2d, test_depthwise_conv_2d, test_fully_connected
 from tests.operators.test_dsp import CORES, M4, assert_computes, assert_runs
 from tests.operators.test_sparse_forms import NAMES, asking, convolution, matrix, refused, sparse
 from tests.strategies import FEW, quants
@@ -203,6 +203,20 @@ def test_unpacked_for_other_cores(feature: str, core: str, ops: int, tmp_path: P
         assert kernels - {"fully_connected/mve_gathered"} == wanted
         assert_computes_in_place(graphs[::ops], feature)  # convolutions
         assert_runs(graphs, core, tmp_path, feature, prefer=False)
+
+
+@pytest.mark.qemu
+def test_depthwise_on_cortex_m55(tmp_path: Path) -> None:
+    """Weights that are unpacked into the order of lanes, of which the last ones are empty."""
+    rng, quant, graphs = np.random.default_rng(0), ((0.1, -3), [0.02] * 20, (1.0, 3)), []
+    for number, form in enumerate(DRAWS):
+        s = Spatial((1 + number % 2, 5, 6, 20), (3 - number % 2, 3))
+        graphs.append(stored(load(test_depthwise_conv_2d.build(s, 1, number, *quant)), form, rng))
+    with alone("mve"):
+        kernels = {step.kernel for graph in graphs for step in lower(graph, load_target("cortex-m55")).steps}
+        assert kernels == {f"depthwise_conv_2d/mve_{form}" for form in DRAWS}
+        assert_computes_in_place(graphs, "mve")
+        assert_runs(graphs, "cortex-m55", tmp_path, "mve", prefer=False)
 
 
 @pytest.mark.qemu

@@ -7,6 +7,7 @@ products take nine instructions. Where the inputs of an output pixel are not nei
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -164,6 +165,11 @@ def depthwise_launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
 def depthwise_accepts(call: Call[Any]) -> bool:
     channels = call.output.shape[3]
     return call.input(0).shape[3] == channels >= 4 and rounds_down(call) and not overflows(call.constant(1))
+
+
+def unfolded(kernel: Kernel) -> Kernel:
+    """`kernel`, of depthwise convolutions, where sixteen lanes do not hold several pixels."""
+    return replace(kernel, accepts=lambda call: kernel.accepts(call) and fold_of(call) == 1)
 
 
 def overflows(weights: Array) -> bool:

@@ -37,6 +37,7 @@ PLAIN_KERNELS = (
     dsp.kernel(dsp.BAND_BYTES * 2),  # each band unpacks all filters
     dsp.kernel(dsp.BANDS[-1]),
     *(kernel for kernel in mve.KERNELS if kernel.template in ("conv_2d/mve", "fully_connected/mve")),
+    *map(mve.unfolded, (kernel for kernel in mve.KERNELS if kernel.template == "depthwise_conv_2d/mve")),
     *(kernel for kernel in v6m.KERNELS if kernel.template == "conv_2d/v6m"),
 )
 #: Bytes of scratch memory for unpacked filters; one filter may take more.
@@ -149,6 +150,8 @@ def nested(form: Form, call: Call[Any], plain: Launch) -> dict[str, int | float 
 def _at_once(function: str, params: Mapping[str, Any], rows: Array) -> tuple[dict[str, int], int]:
     """The parameters that say how many rows the C `function` unpacks at a time, and that number."""
     channels, size = rows.shape
+    if function == "depthwise_conv_2d_mve":
+        return {}, -(-channels // 16) * 16
     if function.startswith("depthwise_conv_2d"):
         return {}, channels
     if function == "conv_2d_dsp":
