@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 SEED ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs site bench performance accuracy compression search floats zoo fuzz mutants differential clean
+.PHONY: help setup demo test lint docs site bench memory performance accuracy compression search floats zoo fuzz mutants differential clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -44,6 +44,9 @@ site: $(STAMP) ## build the documentation as a site in build/site
 bench: $(STAMP) ## measure speed, flash and RAM against TensorFlow Lite Micro (needs the zoo)
 	$(BIN)/python -m benchmarks.bench
 	$(BIN)/python -m benchmarks.speed
+
+memory: $(STAMP) ## measure RAM with each way to optimize, and what the planner saves (needs the zoo)
+	$(BIN)/python -m benchmarks.memory --zoo
 
 performance: $(STAMP) ## measure and profile on every core, and remake docs/performance.md (needs the zoo)
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[clang]'

@@ -124,11 +124,14 @@ def measure(model: str, peer: Peer, cores: Sequence[str], optimize: Optimize, wi
     """Build and run one model. `VerificationError` if its outputs are not the golden ones."""
     with tempfile.TemporaryDirectory() as temporary:
         built = zoo.build(peer.zoo, Path(temporary) / CORE, CORE, optimize, without)
-        counted = {core: _instructions(peer.zoo, Path(temporary) / core, core, optimize, without) for core in cores}
-        return Row(model, peer, _cost(built), counted, without)
+        counted = {
+            core: count_instructions(peer.zoo, Path(temporary) / core, core, optimize, without) for core in cores
+        }
+        return Row(model, peer, cost_of(built), counted, without)
 
 
-def _cost(built: BuildDir) -> Cost:
+def cost_of(built: BuildDir) -> Cost:
+    """What a build for `CORE` needs."""
     ram, flash = built.report["ram"], built.report["flash"]
     constants = sum(layer["constant_bytes"] for layer in built.report["layers"])
     return Cost(built.report["macs"], constants, flash["total"], ram["arena"] + _variables(built), ram["stack"])
@@ -145,7 +148,9 @@ def _variables(built: BuildDir) -> int:
     return int(data) + int(bss)
 
 
-def _instructions(name: str, folder: Path, core: str, optimize: Optimize, without: tuple[str, ...] = ()) -> int | None:
+def count_instructions(
+    name: str, folder: Path, core: str, optimize: Optimize, without: tuple[str, ...] = ()
+) -> int | None:
     """Instructions of one inference, on the first golden input set."""
     runs = zoo.golden(name)
     target = load_target(core)

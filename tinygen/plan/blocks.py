@@ -73,18 +73,18 @@ def _legal(rules: Rules, pick: Iterable[Overlap | Tie]) -> Way:
 
 def _stands(rules: Rules, way: Way) -> bool:
     """Whether offsets inside blocks are as the way says, aligned, and do no harm."""
-    at = {name: (number, inside) for number, block in enumerate(blocks_of(list(rules.buffers.values()), way))
-          for name, inside in block.items()}  # fmt: skip
-    for output, source, distance in _bonds(rules.buffers, way):
-        if at[output][1] - at[source][1] != distance:
-            return False
+    bound = dict.fromkeys(name for *pair, _ in _bonds(rules.buffers, way) for name in pair)
+    blocks = blocks_of([rules.buffers[name] for name in bound], way)
+    at = {name: inside for block in blocks for name, inside in block.items()}
+    if any(at[output] - at[source] != distance for output, source, distance in _bonds(rules.buffers, way)):
+        return False
     one = {frozenset((t.part, t.whole)) for t in way.ties}
-    for a, b in combinations(rules.buffers.values(), 2):
-        if at[a.name][0] == at[b.name][0] and a.meets(b) and frozenset((a.name, b.name)) not in one:
-            difference = at[b.name][1] - at[a.name][1]
-            if -b.bytes < difference < a.bytes and not _may(rules, a, b, difference):
-                return False
-    return all(inside % rules.buffers[name].align == 0 for name, (_, inside) in at.items())
+    for a, b in ((rules.buffers[x], rules.buffers[y]) for block in blocks for x, y in combinations(block, 2)):
+        difference = at[b.name] - at[a.name]
+        collide = a.meets(b) and -b.bytes < difference < a.bytes and frozenset((a.name, b.name)) not in one
+        if collide and not _may(rules, a, b, difference):
+            return False
+    return all(inside % rules.buffers[name].align == 0 for name, inside in at.items())
 
 
 def _may(rules: Rules, a: Buffer, b: Buffer, difference: int) -> bool:
