@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.laws import assert_equal, draw_inputs, joined, run_texts
+from tests.laws import assert_equal, draw_inputs, joined, load, run_texts
 from tests.stripe_models import network
+from tests.tflite_builder import ModelBuilder
 from tinygen.emit.render import emit
 from tinygen.ir.graph import Graph
 from tinygen.kernels.base import Kernel
+from tinygen.layout import laid_out
 from tinygen.lower import lower
 from tinygen.plan.arena import plan
 from tinygen.reference import run
@@ -67,3 +69,11 @@ def test_packing_never_overlaps_what_is_busy_together() -> None:
             assert at[a] % 8 == 0 and at[a] + a_size <= size
             for b, b_size, b_busy in items[:i]:
                 assert not a_busy & b_busy or at[a] + a_size <= at[b] or at[b] + b_size <= at[a]
+
+
+def test_networks_of_one_layer_with_two_inputs_have_no_arrangement() -> None:
+    """No tensor is alone alive before or after it: there is nothing to choose from, and the search ends."""
+    b = ModelBuilder()
+    x, y, z = (b.tensor((1, 8, 8, 2), "int8", 0.1, 0) for _ in range(3))
+    b.op("ADD", [x, y], [z], "AddOptions")
+    assert laid_out(load(b.finish([x, y], [z])), HOST, "ram")[2].bytes == 256

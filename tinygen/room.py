@@ -12,9 +12,6 @@ from tinygen.kernels import Kernel, Launch
 from tinygen.ops import op_of
 from tinygen.ops.base import Call
 
-#: How many times the instructions of the fastest kernels may be taken to save memory.
-SLOWER = 1.1
-
 
 @dataclass(frozen=True)
 class Live:
@@ -73,15 +70,16 @@ def live_bytes(graph: Graph) -> dict[str, int]:
 class Worth:
     """What memory is worth: a peak that is 1 % higher has to save `weight` % of the instructions.
 
-    Never more than `SLOWER` times the instructions of the fastest kernels are taken for less memory.
+    Never more than `slower` times the instructions of the fastest kernels are taken for less memory.
     """
 
     weight: float
+    slower: float = 1.1
 
     def best(self, ways: Sequence[tuple[int, float]]) -> int:
         """The index of the best of `ways`: (peak in bytes, instructions)."""
         fastest = min(work for _, work in ways)
-        able = [i for i, (_, work) in enumerate(ways) if work <= SLOWER * fastest]
+        able = [i for i, (_, work) in enumerate(ways) if work <= self.slower * fastest]
         return min(able, key=lambda i: math.log(max(ways[i][1], 1)) + self.weight * math.log(max(ways[i][0], 1)))
 
     def peak(self, table: Mapping[str, Sequence[tuple[int, float]]]) -> int:

@@ -22,7 +22,12 @@ from tinygen.target import Target
 Optimize = Literal["speed", "size", "ram", "balanced"]
 
 #: What memory is worth.
-WORTH: Mapping[Optimize, Worth] = {"speed": Worth(0.1), "balanced": Worth(0.3), "size": Worth(0.3), "ram": Worth(10.0)}
+WORTH: Mapping[Optimize, Worth] = {
+    "speed": Worth(0.1),
+    "balanced": Worth(0.1),
+    "size": Worth(0.1),
+    "ram": Worth(10.0),
+}
 #: Under `balanced`, weights lie in a form that costs instructions if a node's constants then take at most this share of
 #: their bytes; or fewer bytes at all, where the graph asks for the smallest form.
 WORTH_A_FORM = 0.7

@@ -57,7 +57,7 @@ def arrangements(graph: Graph, target: Target, limit: int, pushed: bool = False)
     search, found = _Search(graph, target, pushed and len(graph.inputs) == 1), list[Arrangement]()
     if pushed and not search.pushed:
         return []
-    while (arrangement := search.within(limit)) is not None:
+    while (arrangement := search.within(limit)) is not None and arrangement.bytes:
         found.append(arrangement)
         limit = min(arrangement.bytes - 1, int(arrangement.bytes * SMALLER))
     return sorted(found, key=lambda a: price(a.bytes, a.work))
