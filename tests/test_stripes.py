@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from tinygen.layout import laid_out
 from tinygen.lower import lower
 from tinygen.plan.arena import plan
 from tinygen.reference import run
+from tinygen.stripes.choose import arrangements
 from tinygen.stripes.flow import chain_of
 from tinygen.stripes.layout import packed
 from tinygen.stripes.parts import layer_of
@@ -58,6 +60,31 @@ def test_rows_give_the_bits_of_the_reference(batch: int) -> None:
     (answers,) = run_texts([graph], [emit(program, plan(program), ["test"])], [sets])
     for values, got in zip(sets, answers, strict=True):
         assert_equal(f"networks from {100 * batch} on", got, run(graph, values))
+
+
+@pytest.mark.parametrize("seed", [9, 16, 39])
+def test_less_memory_gives_the_same_bits(seed: int) -> None:
+    """What is chosen under `ram` takes no more memory than what runs layer by layer, and computes the reference."""
+    graph, target = replace(network(seed, 6), name="m0"), replace(HOST, features=FEATURES[1])
+    whole = laid_out(graph, target, "balanced")[2]
+    ordered, program, layout = laid_out(graph, target, "ram")
+    assert layout.bytes <= whole.bytes and any(step.loop for step in program.steps)
+    sets = draw_inputs(graph, seed, 1)
+    (answers,) = run_texts([ordered], [emit(program, layout, ["test"])], [sets])
+    for values, got in zip(sets, answers, strict=True):
+        assert_equal(f"network {seed}", got, run(graph, values))
+
+
+def test_arrangements_trade_memory_for_instructions() -> None:
+    """Of two arrangements, that in fewer bytes takes more instructions; each keeps within the limit."""
+    graph = network(39, 6)
+    found = sorted(arrangements(graph, HOST, 1 << 20), key=lambda a: a.bytes)
+    assert len(found) > 1
+    for less, more in pairwise(found):
+        assert less.bytes < more.bytes and less.work >= more.work
+    limit = found[0].bytes
+    assert all(a.bytes <= limit for a in arrangements(graph, HOST, limit))
+    assert not arrangements(graph, HOST, limit - 1)
 
 
 def test_packing_never_overlaps_what_is_busy_together() -> None:

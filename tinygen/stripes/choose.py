@@ -174,7 +174,10 @@ class _Search:
         if len(layers) < len(nodes) or any(layer.gathers for layer in layers[:-1]):
             return None
         made = {layer.output for layer in layers}
-        (source,) = {name for layer in layers for name in layer.maps if name not in made}
+        sources = {name for layer in layers for name in layer.maps if name not in made}
+        if len(sources) != 1:
+            return None
+        (source,) = sources
         t = self.graph.types[source]
         fits = len(t.shape) == 4 and t.shape[0] == 1
         return Flow(chain_of(source, layers, self.graph.types, pushed)) if fits else None
@@ -225,4 +228,4 @@ def _cuts(graph: Graph) -> list[int]:
     born = {name: -1 for name in graph.inputs}
     born |= {name: i for i, node in enumerate(graph.nodes) for name in node.outputs if root[name] == name}
     alive = [sum(born[name] < i <= last.get(name, -1) for name in born) for i in range(len(graph.nodes))]
-    return [i for i, count in enumerate(alive) if count == 1] + [len(graph.nodes)]
+    return [0, *(i for i, count in enumerate(alive) if count == 1 and i), len(graph.nodes)]
