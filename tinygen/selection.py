@@ -37,6 +37,8 @@ AS_SMALL = 1.05
 #: took this share of their bytes n - 1 times on top: of forms that are nearly as small, the faster is taken. The second
 #: is for weights that ask for the smallest form at any speed.
 SLOWNESS, PATIENCE = 1 / 24, 1 / 64
+#: How many times as fast as another of the same form a kernel must be for its bytes not to count under `balanced`.
+FAR_FASTER = 4
 #: Bytes of code that all kernels which use a template share, where these are many: on Cortex-M4 or M0, at -O2. They
 #: count for weights that ask for the smallest form at any speed; for others, it would be slow kernels that save them.
 SHARED = {"common/dsp_products": 1100, "common/dsp_ring": 490, "common/v6m_eight": 460}
@@ -152,12 +154,19 @@ def _usual(option: Choice) -> bool:
 
 
 def _fast(options: Sequence[Choice]) -> list[Choice]:
-    """Those `options` beside which none of the same form is n times as fast and no larger, by n - 1 times SLOWNESS."""
+    """Those `options` beside which none of the same form is n times as fast and no larger, by n - 1 times SLOWNESS.
+
+    A kernel for more of the core's instructions that is `FAR_FASTER` may be larger.
+    """
+
+    def beats(fast: Choice, slow: Choice) -> bool:
+        times = slow.speed / fast.speed
+        special = slow.kernel.requires < fast.kernel.requires and times >= FAR_FASTER
+        return special or (times > 1 and fast.bytes <= slow.bytes * (1 + SLOWNESS * (times - 1)))
 
     def beaten(slow: Choice) -> bool:
-        same = (o for o in options if o.kernel.form == slow.kernel.form != PLAIN and o.speed < slow.speed)
-        times = ((o, slow.speed / o.speed) for o in same)
-        return not slow.smallest and any(o.bytes <= slow.bytes * (1 + SLOWNESS * (n - 1)) for o, n in times)
+        same = (o for o in options if o.kernel.form == slow.kernel.form != PLAIN)
+        return not slow.smallest and any(beats(o, slow) for o in same)
 
     return [o for o in options if not beaten(o)]
 
