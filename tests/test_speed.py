@@ -69,12 +69,14 @@ def test_the_mean_is_geometric_and_of_what_both_compute() -> None:
 
 def test_the_hottest_loop_is_one_that_multiplies() -> None:
     program = {at: Instruction(at, "alu", name="adds") for at in range(0, 40, 2)}
-    program[4] = Instruction(4, "multiply", name="smlad")
+    program[4], program[6] = Instruction(4, "multiply", name="smlad"), Instruction(6, "taken", name="bne")
     counts = Counter({(Block(0, 8), 0): 90, (Block(0, 8), 8): 10, (Block(8, 40), 8): 1000})
     layer = {"kernel": "conv_2d/dsp", "macs": 200, "output_shape": [1, 4]}
     loop = hottest(Traced("KWS", "cortex-m4", [layer], Blocks([counts]), program), 0)
     assert (loop.length, loop.macs, loop.per_mac, loop.shape) == (4, 2, 2.0, "KWS, 1×4")
     assert loop.share == pytest.approx(400 / 16400) and loop.whole == pytest.approx(82)
+    pieces = Counter({(Block(0, 4), 4): 100, (Block(4, 8), 0): 90, (Block(4, 8), 8): 10})
+    assert hottest(Traced("KWS", "cortex-m4", [layer], Blocks([pieces]), program), 0).length == 4, "a page ends within"
     muls = [Instruction(0, "multiply", name="muls")]
     assert products(muls, "conv_2d/v6m") == 2 and products(muls, "fully_connected/v6m") == 1
 
@@ -88,5 +90,5 @@ def test_every_mark_of_the_page_is_filled(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(performance_page, name, lambda: iter(["measured"]))
     made = performance_page.page([KWS], [])
     text = Path(performance_page.TEXT).read_text(encoding="utf-8")
-    marks = {f"[{word}]" for word in ("speeds", "goals", "loops", "timings", "estimates", "compilers", "gcc", "caveat")}
+    marks = {f"@{word}@" for word in ("speeds", "goals", "loops", "timings", "estimates", "compilers", "gcc", "caveat")}
     assert all(mark in text and mark not in made for mark in marks) and "1,500" in made
