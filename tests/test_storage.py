@@ -235,7 +235,7 @@ def test_whoever_asks_for_the_smallest_gets_it() -> None:
 
 
 def test_entropy_is_chosen_only_for_size_or_where_it_is_asked_for() -> None:
-    peaked = np.random.default_rng(0).normal(0, 1.5, (64, 64)).round() * 7
+    peaked = np.random.default_rng(0).normal(0, 0.5, (64, 64)).round() * 7
     assert chosen(dense(peaked)) != "entropy" and chosen(dense(peaked), "speed") == PLAIN
     assert chosen(dense(peaked), "size") == chosen(dense(peaked, "entropy")) == "entropy"
 
@@ -249,7 +249,7 @@ def test_storage_decides(form: str, optimize: Optimize) -> None:
 
 
 def test_speed_prefers_plain() -> None:
-    assert chosen(dense(drawn(ODD)), "speed") == chosen(dense(drawn(ODD)), "ram") == PLAIN
+    assert chosen(dense(drawn(ODD)), "speed") == PLAIN
     assert chosen(dense(drawn(ODD, (8, 64))), "speed") == PLAIN
 
 
@@ -302,7 +302,7 @@ def test_scratch_is_a_few_filters() -> None:
     (choice,) = select(graph, load_target("cortex-m3"), "balanced").values()
     assert choice.scratch == 1024 // 360 * 360
     (widened,) = select(graph, M4, "balanced").values()
-    plain = 4 * (360 // 2) * (2 + 3) + 4 * 30
+    plain = 4 * (360 // 2) * (2 + 18) + 4 * 30
     assert widened.scratch == plain + 2 * 360
 
 

@@ -39,6 +39,8 @@ AS_SMALL = 1.05
 SLOWNESS, PATIENCE = 1 / 24, 1 / 64
 #: How many times as fast as another of the same form a kernel must be for its bytes not to count under `balanced`.
 FAR_FASTER = 4
+#: Bytes of memory that a form may take beside what plain kernels need, under `size`: what rows are unpacked into.
+BESIDE = 1024
 #: Bytes of code that all kernels which use a template share, where these are many: on Cortex-M4 or M0, at -O2. They
 #: count for weights that ask for the smallest form at any speed; for others, it would be slow kernels that save them.
 SHARED = {"common/dsp_products": 1100, "common/dsp_ring": 490, "common/v6m_eight": 460}
@@ -104,7 +106,7 @@ def select(graph: Graph, target: Target, optimize: Optimize, room: int | None = 
     """
     running = [node for node in graph.nodes if runs(graph, node)]
     options = {n.outputs[0]: able(graph, n, target, optimize) for n in running}
-    options = _fitting(graph, options, WORTH[optimize], room)
+    options = _fitting(graph, options, WORTH[optimize], room, BESIDE if optimize == "size" else 0)
     if optimize == "ram":
         optimize = "balanced"  # in all but memory
     if optimize == "balanced":
@@ -133,9 +135,9 @@ def variants(choice: Choice, target: Target) -> list[Choice]:
 
 
 def _fitting(
-    graph: Graph, options: Mapping[str, Sequence[Choice]], worth: Worth, room: int | None
+    graph: Graph, options: Mapping[str, Sequence[Choice]], worth: Worth, room: int | None, beside: int
 ) -> dict[str, list[Choice]]:
-    """Those `options` whose memory fits `room`, or (None) as much as plain kernels are worth.
+    """Those `options` whose memory fits `room`, or (None) as much as plain kernels are worth and `beside` for forms.
 
     Where none fits, those that need least.
     """
@@ -145,8 +147,11 @@ def _fitting(
     if room is None:
         usual = {name: [way for way in ways if _usual(way[1])] or ways for name, ways in table.items()}
         room = worth.peak({name: [(need, o.work) for need, o in ways] for name, ways in usual.items()})
+    else:
+        beside = 0
     limits = {name: max(room, min(needs[name])) for name in options}
-    return {name: [o for need, o in ways if need <= limits[name]] for name, ways in table.items()}
+    more = {name: [(need - beside * (o.kernel.form != PLAIN), o) for need, o in ways] for name, ways in table.items()}
+    return {name: [o for need, o in ways if need <= limits[name]] for name, ways in more.items()}
 
 
 def _usual(option: Choice) -> bool:
