@@ -56,6 +56,9 @@ accuracy: $(STAMP) ## compare quantizers on float models, and remake docs/accura
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[train]'
 	$(BIN)/python -m benchmarks.accuracy --write docs/accuracy.md
 
+forms: $(STAMP) ## measure what forms of weights cost, and remake the tables of docs/compression/storage_forms.md
+	$(BIN)/python -m benchmarks.forms --write docs/compression/storage_forms.md
+
 compression: $(STAMP) ## measure what compression gives, and remake docs/compression.md (needs the zoo)
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[plots]'
 	$(BIN)/python -m benchmarks.compression --verify --write docs/compression.md

@@ -1,9 +1,12 @@
 """What the storage forms of weights cost and save, layer by layer, beside int8 weights.
 
     python -m benchmarks.forms [--core cortex-m4] [--forms codebook packed …]
+    python -m benchmarks.forms --goals
+    python -m benchmarks.forms --write docs/compression/storage_forms.md
 
-Each layer is a model of its own, built for the core and run under QEMU: see
-docs/compression/storage_forms.md.
+Each layer is a model of its own, built for the core (`balanced`) and run under QEMU. `--goals` says whether shared and
+sparse weights take no more instructions than they should, and `--write` remakes the tables of the page, between lines
+that say so.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -175,19 +178,90 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
         )
 
 
+#: The most instructions of a case, of those of int8 weights.
+GOALS = {"codebook of 16": 1.25, "50% zero blocks": 0.7}
+#: Cores of the page's tables; the kernels for Cortex-M7 and M33 are those for M4.
+CORES = ("cortex-m4", "cortex-m55", "cortex-m0plus")
+#: The tables of the page, by what their marks are called: which forms they hold.
+TABLES = {"unpacked": ("codebook", "packed", "entropy"), "sparse": ("bitmap", "gaps", "n_of_m", "blocks")}
+
+
+def rows_for(core: str, wanted: Callable[[Case], bool]) -> list[Row]:
+    """Int8 weights and the wanted cases, in every layer that has a kernel for them."""
+    return [
+        measured(name, graph, case, core)
+        for name, graph in layers().items()
+        for case in CASES
+        if (case.form == PLAIN or wanted(case))
+        and any(kernel.form == case.form for kernel in kernels_for(graph.nodes[0].op))
+    ]
+
+
+def ratio(rows: Sequence[Row], row: Row, what: Callable[[Row], int]) -> float:
+    """`what` of a row, of that of the same layer with int8 weights."""
+    return what(row) / what(next(other for other in rows if other.layer == row.layer))
+
+
+def goals(cores: Sequence[str]) -> Iterator[str]:
+    """For each core, layer and case with a goal, whether it is met."""
+    yield "| core | layer | weights | instructions, of int8 | goal | |"
+    yield "|---|---|---|--:|--:|---|"
+    for core in cores:
+        rows = rows_for(core, lambda case: case.name in GOALS)
+        for row in (row for row in rows if row.case.name in GOALS):
+            found, most = ratio(rows, row, lambda r: r.instructions), GOALS[row.case.name]
+            verdict = "met" if found <= most else "missed"
+            yield f"| {core} | {row.layer} | {row.case.name} | {found:.2f} | {most:.2f} | {verdict} |"
+
+
+def beside(by_core: Mapping[str, Sequence[Row]], forms: Sequence[str]) -> Iterator[str]:
+    """The cases of some forms, a line each: bytes and, core by core, instructions of each layer, of those of int8."""
+    rows = by_core[CORES[0]]
+    names = list(dict.fromkeys(row.layer for row in rows if row.case.form in forms))
+    short = [name.partition(",")[0] for name in names]
+    yield f"| form | weights | bytes: {' | '.join(short)} | instructions: {' | '.join(short)} |"
+    yield "|---|---|" + "--:|" * 2 * len(names)
+    for case in (case for case in CASES if case.form in forms):
+        found = {row.layer: row for row in rows if row.case is case}
+        sizes = [f"{ratio(rows, found[n], lambda r: r.constants):.2f}" if n in found else "" for n in names]
+        counts = [
+            " / ".join(
+                f"{ratio(some, row, lambda r: r.instructions):.2f}"
+                for some in by_core.values()
+                for row in some
+                if row.case is case and row.layer == name
+            )
+            for name in names
+        ]
+        yield f"| `{case.form}` | {case.name} | {' | '.join([*sizes, *counts])} |"
+
+
+def remade(page: str, name: str, lines: Iterator[str]) -> str:
+    """`page` with other lines between the marks of a table."""
+    first, last = f"<!-- {name}: python -m benchmarks.forms --write -->", f"<!-- end of {name} -->"
+    before, mark, rest = page.partition(first)
+    assert mark and last in rest, f"the page has no marks for the table '{name}'"
+    return before + "\n".join((first, *lines, last)) + rest.partition(last)[2]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Measure the storage forms of weights.")
-    parser.add_argument("--core", default="cortex-m4", help="where instructions are counted")
+    parser.add_argument("--core", nargs="*", default=["cortex-m4"], help="where instructions are counted")
     parser.add_argument("--forms", nargs="*", help="only these forms (default: all)")
+    parser.add_argument("--goals", action="store_true", help="what shared and sparse weights should cost at most")
+    parser.add_argument("--write", type=Path, help="remake the tables of this page")
     options = parser.parse_args(arguments)
-    cases = [case for case in CASES if not options.forms or case.form in (PLAIN, *options.forms)]
-    rows = [
-        measured(name, graph, case, options.core)
-        for name, graph in layers().items()
-        for case in cases
-        if any(kernel.form == case.form for kernel in kernels_for(graph.nodes[0].op))
-    ]
-    print("\n".join(table(rows)))
+    if options.goals:
+        print("\n".join(goals(options.core)))
+    elif options.write:
+        by_core = {core: rows_for(core, lambda case: True) for core in CORES}
+        page = options.write.read_text(encoding="utf-8")
+        for name, forms in TABLES.items():
+            page = remade(page, name, beside(by_core, forms))
+        options.write.write_text(page, encoding="utf-8")
+    else:
+        for core in options.core:
+            print("\n".join(table(rows_for(core, lambda case: not options.forms or case.form in options.forms))))
     return 0
 
 

@@ -129,10 +129,26 @@ def assert_runs(graphs: Sequence[Graph], core: str, folder: Path, feature: str =
         assert_equal(f"C for {core}", got, run(graph, values))
 
 
+def ties() -> list[Graph]:
+    """Of each kernel, a layer with small weights and a multiplier of 1/8: one sum in eight ends in a half."""
+    quant, rng, graphs = ((0.5, -3), [0.25], (1.0, 3)), np.random.default_rng(0), []
+    for data in (
+        test_conv_2d.build(Spatial((1, 6, 6, 4), (3, 3)), 1, 4, 5, *quant),
+        test_depthwise_conv_2d.build(Spatial((1, 6, 6, 8), (3, 3)), 1, 5, *quant),
+        test_depthwise_conv_2d.build(Spatial((1, 6, 6, 8), (2, 3)), 1, 5, *quant),
+        test_fully_connected.simple((3, 32), (24, 32), 0.25),
+    ):
+        graph = load(data)
+        name = graph.nodes[0].inputs[1]
+        weights = rng.integers(-2, 3, graph.constants[name].shape).astype(np.int8)
+        graphs.append(replace(graph, constants={**graph.constants, name: weights}))
+    return graphs
+
+
 @settings(FEW, max_examples=2)
 @given(FILES)
 def test_laws(files: tuple[bytes, ...]) -> None:
-    assert_computes([load(data) for data in files])
+    assert_computes([*ties(), *(load(data) for data in files)])
 
 
 #: Of two kernels of this extension, the one that needs no memory.
@@ -159,7 +175,8 @@ def test_edges_on_a_core(core: str, tmp_path: Path) -> None:
 @settings(FEW, max_examples=2)
 @given(st.lists(FILES, min_size=3, max_size=3))
 def test_laws_on_cortex_m4(tmp_path_factory: pytest.TempPathFactory, files: list[tuple[bytes, ...]]) -> None:
-    assert_runs([load(data) for some in files for data in some], "cortex-m4", tmp_path_factory.mktemp("drawn"))
+    drawn = [load(data) for some in files for data in some]
+    assert_runs([*ties(), *drawn], "cortex-m4", tmp_path_factory.mktemp("drawn"))
 
 
 @pytest.mark.parametrize("options", [["-O0"], ["-Os", "-fno-omit-frame-pointer"], ["-O3", "-fstack-protector-all"]])

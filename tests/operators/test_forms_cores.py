@@ -148,7 +148,7 @@ def assert_computes_in_place(graphs: list[Graph], feature: str) -> None:
 def test_edges() -> None:
     with alone():
         steps = [step for graph in edges() for step in lower(graph, M4).steps]
-        assert {step.kernel for step in steps} == KERNELS
+        assert {step.kernel for step in steps} >= KERNELS
         assert_computes_in_place(edges(), "dsp")
 
 
