@@ -1,7 +1,7 @@
 """How much of what a layer loses the layers behind it make good, when they are fitted in turn.
 
 Techniques fit each layer to the inputs that it gets by then, so that noise of the first layers counts less than where
-layers are fitted apart from each other, as for the curves. How much less is measured for a way or two of each layer.
+layers are fitted apart from each other, as for the curves. How much less is measured for one way of each layer.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from tinygen.search.curves import TINY, Curves, Option, Probe
 
 #: The least and the most that a gain may be: it is measured on few samples.
 LEAST, MOST = 0.05, 2.0
+#: The gain of sparse ways, which lose more on other samples than on those that they are fitted to.
+SPARSE = 2.0
 #: The share of a layer's bytes that the way has for which it is measured.
 SHARE = 0.4
 
@@ -32,14 +34,14 @@ def made_good_by_others(graph: Graph, samples: Sequence[Sample], curves: Curves,
 def _corrected(
     graph: Graph, samples: Sequence[Sample], node: Node, options: Sequence[Option], probe: Probe
 ) -> list[Option]:
-    """The options of a layer: dense ones by the gain of one of them, and sparse ones likewise."""
-    gains = dict[bool, float]()
-    for sparse in (False, True):
-        some = [o for o in options[1:] if (o.way.zeros is not None) == sparse]
-        if some:
-            gains[sparse] = _gain(graph, samples, node, _usual(some, options[0].bytes), probe)
-    factors = [1.0, *(gains[o.way.zeros is not None] for o in options[1:])]
-    return [replace(o, noise=o.noise * factor) for o, factor in zip(options, factors, strict=True)]
+    """The options of a layer, dense ones by the gain of one of them.
+
+    Zeros are put everywhere before any weights are shared, so that nothing makes good what they cost.
+    """
+    dense = [o for o in options[1:] if o.way.zeros is None]
+    gain = _gain(graph, samples, node, _usual(dense, options[0].bytes), probe) if dense else 1.0
+    gains = [SPARSE if o.way.zeros is not None else gain for o in options]
+    return [replace(o, noise=o.noise * gain) for o, gain in zip(options, gains, strict=True)]
 
 
 def _gain(graph: Graph, samples: Sequence[Sample], node: Node, option: Option, probe: Probe) -> float:

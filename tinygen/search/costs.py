@@ -34,11 +34,15 @@ Kind = tuple[object, ...]
 
 @dataclass
 class Costs:
-    """The costs of a problem's candidates; remembers what compiler and emulator said."""
+    """The costs of a problem's candidates; remembers what compiler and emulator said.
+
+    `pace`: instructions as they are counted, for each one that kernels are said to take: those of the first program.
+    """
 
     problem: Problem
     code: dict[Kind, tuple[int, int]] = field(default_factory=dict)
     counted: dict[Kind, int] = field(default_factory=dict)
+    pace: float = 1.0
 
     def of(self, graph: Graph) -> Cost:
         """The cost of `graph`, with the code and the stack of programs of its kind."""
@@ -57,7 +61,10 @@ class Costs:
         self.code[_code(program)] = (memory.flash - program.constant_bytes, memory.stack or 0)
         if count:
             with suppress(TinygenError):  # no emulator, or none for this target: the estimate stands
+                first = not self.counted
                 self._count(whole, program, layout, memory)
+                if first:
+                    self.pace = sum(self.counted[_work(step)] for step in program.steps) / self._estimated(graph)
         return self._cost(graph, program, memory.flash, memory.ram)
 
     def _cost(self, graph: Graph, program: Program, flash: int, ram: int) -> Cost:
@@ -68,8 +75,9 @@ class Costs:
         return Cost(flash, ram, instructions, program.constant_bytes, weight_bytes(program), counted)
 
     def _estimated(self, graph: Graph) -> int:
-        """The instructions that the kernels are said to take."""
-        return round(sum(choice.work for choice in select(graph, self.problem.target, self.problem.optimize).values()))
+        """The instructions that the kernels are said to take, at the pace of what was counted."""
+        choices = select(graph, self.problem.target, self.problem.optimize).values()
+        return max(round(self.pace * sum(choice.work for choice in choices)), 1)
 
     def _program(self, graph: Graph) -> tuple[Graph, Program, Plan]:
         whole = with_float_ports(graph) if self.problem.float_io else graph

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from tinygen.compress.fitting.layerwise import Declined, Fitted, Layer, rewrite
 from tinygen.ir.graph import Graph
 from tinygen.passes import run_passes
 from tinygen.search.base import Candidate, Cost, Effort, Goal, Heard, Origin, Phase, Problem, Progress
@@ -20,21 +21,37 @@ from tinygen.search.context import made_good_by_others
 from tinygen.search.costs import Costs
 from tinygen.search.curves import Curves, Option, Probe, combined, measured
 from tinygen.search.judge import Judge
-from tinygen.search.knapsack import solve, total_bytes
+from tinygen.search.knapsack import Knapsack, solve, total_bytes, total_noise
 from tinygen.search.ranking import best
-from tinygen.search.ways import Entry, entries, ladder
+from tinygen.search.study import Kept
+from tinygen.search.ways import Entry, Way, entries, ladder
 
 #: How often a solution of the knapsack is corrected by its true size, and bytes of a budget that may be left unused.
-CORRECTIONS, UNUSED = 4, 24
+CORRECTIONS, UNUSED = 6, 24
 #: The key of the plain model among candidates.
 PLAIN = "[]"
+
+
+@dataclass(frozen=True)
+class Start:
+    """A base with the curves of its layers, and their solutions for all sizes."""
+
+    base: Base
+    curves: Curves
+    knapsack: Knapsack
+
+    def noise(self, size: float) -> float:
+        """What is expected of `size` bytes of weights."""
+        if size < self.knapsack.smallest:
+            return float("inf")
+        return self.base.loss + total_noise(self.knapsack.solve(size))
 
 
 class Search:
     """One search: what it has found so far, and the steps that find more."""
 
-    def __init__(self, problem: Problem, goal: Goal, effort: Effort, heard: Heard) -> None:
-        self.goal, self.effort, self.heard = goal, effort, heard
+    def __init__(self, problem: Problem, goal: Goal, effort: Effort, heard: Heard, kept: Kept | None) -> None:
+        self.goal, self.effort, self.heard, self.kept = goal, effort, heard, kept
         self.plain, _ = run_passes(problem.graph, problem.passes)
         evidence = problem.evidence
         self.problem = replace(problem, evidence=replace(evidence, teacher=evidence.teacher or self.plain))
@@ -62,14 +79,26 @@ class Search:
         """The candidate that `recipe` makes, behind the part that makes `base`: judged once."""
         whole = (*(base.recipe if base else ()), *recipe)
         key = json.dumps(whole, sort_keys=True)
-        if key not in self.candidates:
-            graph, steps = applied(
-                base.graph if base else self.plain, recipe, self.problem.evidence, self.problem.passes
-            )
+        known = self.kept.get(key) if self.kept is not None else None
+        if key not in self.candidates and known is not None:
+            self.candidates[key] = replace(known, number=len(self.candidates))
+        elif key not in self.candidates:
+            before, problem = base.graph if base else self.plain, self.problem
+            graph, steps = applied(before, recipe, problem.evidence, problem.passes)
             self.made[key] = graph, (*(base.steps if base else ()), *steps)
             self.candidates[key] = self._judged(graph, whole, origin)
+            if self.kept is not None:
+                self.kept.put(key, self.candidates[key])
         self.step(self.candidates[key])
         return self.candidates[key]
+
+    def graph_of(self, candidate: Candidate) -> tuple[Graph, tuple[Step, ...]]:
+        """The graph of a candidate, and the steps that made it: made again, if it was judged in another process."""
+        whole = tuple(candidate.recipe["technique"])
+        key = json.dumps(whole, sort_keys=True)
+        if key not in self.made:
+            self.made[key] = applied(self.plain, whole, self.problem.evidence, self.problem.passes)
+        return self.made[key]
 
     def _judged(self, graph: Graph, recipe: Sequence[Entry], origin: Origin, cost: Cost | None = None) -> Candidate:
         quality, drop, loss = self.judge.judged(graph)
@@ -79,7 +108,7 @@ class Search:
     def start(self) -> Candidate:
         """The plain model."""
         self.begin("start", 1)
-        cost = self.costs.exact(self.plain, self.goal.instructions is not None)
+        cost = self.costs.exact(self.plain, count=True)
         self.made[PLAIN] = self.plain, ()
         self.candidates[PLAIN] = self._judged(self.plain, (), "start", cost)
         self.step(self.candidates[PLAIN])
@@ -103,22 +132,51 @@ class Search:
         graph = combined(base.graph, tuple(options.values()))
         return applied(graph, ({"name": "entropy"},), self.problem.evidence, self.problem.passes)[0]
 
-    def fitting(self, base: Base, curves: Curves, gains: Mapping[str, float] | None = None) -> dict[str, Option]:
-        """The knapsack's solution whose program just fits the goal, by the true size of its proxy."""
-        most = self.goal.flash
-        if most is None:
+    def walked(self, base: Base, options: Mapping[str, Option]) -> Graph:
+        """What the techniques would make of `base`, nearly: layers fitted in turn, to fewer samples, all at once."""
+
+        def fit(layer: Layer) -> Fitted:
+            fitted = options[layer.node.name].way.fit(layer)
+            if fitted is None:
+                raise Declined("saves nothing")
+            return fitted
+
+        samples, evidence = self.problem.evidence.samples[: self.effort.samples], self.problem.evidence
+        chosen = lambda node: node.name in options and options[node.name].way != Way()  # noqa: E731  # used once
+        graph = rewrite(base.graph, samples, chosen, fit).graph
+        return applied(graph, ({"name": "entropy"},), evidence, self.problem.passes)[0]
+
+    def trial(self, base: Base, options: Mapping[str, Option]) -> tuple[float, float]:
+        """How far `options` are above the goal's limits, and what they lose, nearly."""
+        graph = self.walked(base, options)
+        return self.goal.excess(self.costs.of(graph)), self.judge.loss(graph)
+
+    def fitting(self, base: Base, curves: Curves) -> dict[str, Option]:
+        """The knapsack's solution whose program just fits the goal, by the true size of its proxy.
+
+        Every form of weights brings code along, which sparse ones may not be worth: so it is also tried without them.
+        """
+        if self.goal.flash is None:
             return {name: options[0] for name, options in curves.items()}
-        found, limit = None, float(most)
+        dense = {name: [o for o in options if o.way.zeros is None] for name, options in curves.items()}
+        found = [self._fitting(base, some) for some in (curves, dense)]
+        return min(found, key=lambda pair: (pair[0], total_noise(pair[1])))[1]
+
+    def _fitting(self, base: Base, curves: Curves) -> tuple[int, dict[str, Option]]:
+        """The bytes of flash that are too many, and the solution."""
+        most = self.goal.flash or 0
+        found, limit = list[tuple[int, dict[str, Option]]](), float(most)
         for _ in range(CORRECTIONS):
-            tried = solve(curves, limit, gains=gains)
+            tried = solve(curves, limit)
             over = self.costs.of(self.proxy(base, tried)).flash - most
-            if over <= 0 and (found is None or total_bytes(tried) > total_bytes(found)):
-                found = tried
-            if -UNUSED <= over <= 0 or tried == found is None:
+            found.append((max(over, 0), tried))
+            if -UNUSED <= over <= 0:
                 break
             limit = total_bytes(tried) - over
-        return found if found is not None else tried
+        return min(found, key=lambda pair: (pair[0], total_noise(pair[1])))
 
     def full(self, base: Base, options: Mapping[str, Option], origin: Origin) -> Candidate:
         """The candidate that the techniques make of `base` with each layer in the way of its option."""
-        return self.candidate(entries({name: option.way for name, option in options.items()}), origin, base)
+        ways = {name: option.way for name, option in options.items()}
+        plain = self.goal.flash is None and all(way == Way() for way in ways.values())
+        return self.candidate(() if plain else entries(ways), origin, base)

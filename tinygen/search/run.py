@@ -3,72 +3,100 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from tinygen.compress import Bought
+from tinygen.ir import store
 from tinygen.passes.base import macs
 from tinygen.search.base import Candidate, Effort, Found, Goal, Heard, Problem, Study, silent
 from tinygen.search.bases import Base, Step, structures
-from tinygen.search.curves import Curves, Option
-from tinygen.search.engine import PLAIN, Search
+from tinygen.search.curves import Option
+from tinygen.search.engine import PLAIN, Search, Start
 from tinygen.search.knapsack import Knapsack, total_bytes, total_noise
 from tinygen.search.ranking import frontier, rank
+from tinygen.search.recovery import recovered
+from tinygen.search.sampling import sampled
+from tinygen.search.study import kept
 
 #: A base that promises so many times the noise of another at every size is not looked at.
 HOPE = 1.5
 #: How often the size asked of a knapsack is corrected by that of what the techniques made.
 CORRECTIONS = 3
+#: Bases that are tried beside those that candidates are made of.
+TRIED = 2
+#: Shares of multiply-accumulates that pruning tries to do without are multiples of 1 / SHARES.
+SHARES = 16
 #: Noise, as a share of the decision's variance, with which a model is of no use; and sizes looked at to find where.
 LOST, STEPS = 0.4, 64
-
-
-@dataclass(frozen=True)
-class Start:
-    """A base with the curves of its layers, and their solutions for all sizes."""
-
-    base: Base
-    curves: Curves
-    knapsack: Knapsack
-
-    def noise(self, size: float) -> float:
-        """What is expected of `size` bytes of weights."""
-        if size < self.knapsack.smallest:
-            return float("inf")
-        return self.base.loss + total_noise(self.knapsack.solve(size))
 
 
 def search(problem: Problem, goal: Goal, effort: Effort, study: Study | None = None, heard: Heard = silent) -> Found:
     """The best program for `problem` that meets `goal`, or what comes closest to that.
 
-    The same problem, goal and effort give the same result (with a study, if one worker alone has worked on it). Raises
-    `ToolError` if `study` is given and Optuna is missing, `UsageError` for a study of another problem.
+    Where the plain model meets it, nothing else is looked at, unless there is a `study`, or no limit at all: then it is
+    the frontier that is asked for. The same problem, goal and effort give the same result (with a study, if one worker
+    alone has worked on it). Without Optuna there are no trials, without TensorFlow no recovery. Raises `ToolError` if
+    `study` is given and Optuna is missing, `UsageError` for a study of another problem.
     """
-    made = Search(problem, goal, effort, heard)
+    trials = kept(study, _identity(problem)) if effort.trials or study is not None else None
+    made = Search(problem, goal, effort, heard, trials)
     start = made.start()
-    if not goal.met(start):
-        starts = started(made)
-        aimed(made, starts)
+    if not goal.met(start) or study is not None or goal == Goal(max_drop=goal.max_drop):
+        starts = started(made, start)
+        if not goal.met(start):
+            aimed(made, starts)
         spread(made, starts)
+        if trials is not None and effort.trials:
+            sampled(made, starts, trials)
+        recovered(made)
     return found(made, start)
 
 
-def started(made: Search) -> list[Start]:
-    """The bases that promise something, with their curves; the plain one first."""
+def _identity(problem: Problem) -> bytes:
+    """What a study is about: trials of another model, target or data say nothing."""
+    evidence = problem.evidence
+    first = [array.tobytes() for sample in (*evidence.samples[:1], *evidence.held_back[:1]) for array in sample]
+    counts = f"{problem.target.name} {problem.optimize} {len(evidence.samples)} {len(evidence.held_back)}"
+    return b"".join([store.dumps(problem.graph), counts.encode(), *first])
+
+
+def started(made: Search, start: Candidate) -> list[Start]:
+    """The bases that promise something, with their curves: the plain one first, unless only others can fit."""
     recipes = list(structures(made.effort.ratios, made.effort.ranks))
     made.begin("curves", len(recipes) + 1)
     plain = made.base(())
-    curves = made.curves(plain)
-    starts = [Start(plain, curves, Knapsack.of(curves))]
+    starts = [_start(made, plain)]
     made.step()
     for recipe in recipes:
         base = made.base(recipe)
         if _promises(starts[0], base):
-            curves = made.curves(base)
-            starts.append(Start(base, curves, Knapsack.of(curves)))
+            starts.append(_start(made, base))
         made.step()
-    return starts
+    limits = replace(made.goal, flash=None)
+    if limits.excess(start.cost) == 0:
+        return starts
+    fitting = [s for s in starts if limits.excess(made.costs.of(s.base.graph)) == 0]
+    return [*fitting, *(_start(made, base) for base in _lean(made, limits))] or starts
+
+
+def _start(made: Search, base: Base) -> Start:
+    curves = made.curves(base)
+    return Start(base, curves, Knapsack.of(curves))
+
+
+def _lean(made: Search, limits: Goal) -> list[Base]:
+    """The bases that lose least multiply-accumulates, and next to least, of those that meet `limits` by pruning."""
+    low, high, found = 0, SHARES, dict[int, Base]()
+    while high - low > 1:
+        middle = (low + high) // 2
+        base = made.base(({"name": "prune", "ratio": middle / SHARES, "of": "macs"},))
+        if limits.excess(made.costs.exact(base.graph, count=limits.instructions is not None)) == 0:
+            high, found[middle] = middle, base
+        else:
+            low = middle
+    return [found[share] for share in sorted(found)[:2]]
 
 
 def _promises(plain: Start, base: Base) -> bool:
@@ -82,11 +110,15 @@ def _promises(plain: Start, base: Base) -> bool:
 
 
 def aimed(made: Search, starts: Sequence[Start]) -> None:
-    """Candidates that just fit the goal, from the bases that promise most there."""
+    """Candidates that just fit the goal, from the bases that promise most there: first by curves, then by a try."""
     offers = [(start, made.fitting(start.base, start.curves)) for start in starts]
     offers.sort(key=lambda offer: offer[0].base.loss + total_noise(offer[1]))
+    tried = [
+        (made.trial(start.base, options), start, options) for start, options in offers[: made.effort.tries + TRIED]
+    ]
+    tried.sort(key=lambda offer: offer[0])
     made.begin("knapsack", made.effort.tries)
-    for start, options in offers[: made.effort.tries]:
+    for _, start, options in tried[: made.effort.tries]:
         _corrected(made, start, options)
 
 
@@ -120,7 +152,7 @@ def found(made: Search, start: Candidate) -> Found:
     goal, ranked = made.goal, sorted(made.candidates, key=lambda key: rank(made.goal, made.candidates[key]))
     for key in ranked:
         candidate = made.candidates[key]
-        cost = made.costs.exact(made.made[key][0], count=True)
+        cost = made.costs.exact(made.graph_of(candidate)[0], count=True)
         made.candidates[key] = replace(candidate, cost=cost)
         if goal.excess(cost) <= goal.excess(candidate.cost):
             break

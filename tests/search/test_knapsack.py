@@ -1,0 +1,73 @@
+"""The knapsack against every combination of options."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from tinygen.ir.graph import Attrs, Node
+from tinygen.search.curves import Option
+from tinygen.search.knapsack import Knapsack, solve, total_bytes, total_noise, total_work
+from tinygen.search.ways import Way
+
+
+def curves(seed: int, layers: int = 4, options: int = 5) -> dict[str, list[Option]]:
+    """Layers with options of random bytes, noise and work, the first without noise."""
+    rng, found = np.random.default_rng(seed), {}
+    for index in range(layers):
+        sizes = np.sort(rng.integers(5, 200, options))[::-1]
+        noises = np.sort(rng.random(options)) * np.array([0, *[1] * (options - 1)])
+        node = Node(f"n{index}", "CONV_2D", ("x",), (f"y{index}",), Attrs())
+        found[node.name] = [
+            Option(Way(values=k + 2), int(size), float(rng.integers(10, 99)), float(noise), node, {}, {})
+            for k, (size, noise) in enumerate(zip(sizes, noises, strict=True))
+        ]
+    return found
+
+
+def exhaustive(given: dict[str, list[Option]], limit: float, work: float = np.inf) -> float:
+    """The least noise of all combinations that keep to the limits."""
+    sums = [
+        (sum(o.bytes for o in chosen), sum(o.work for o in chosen), sum(o.noise for o in chosen))
+        for chosen in product(*given.values())
+    ]
+    return min((noise for size, took, noise in sums if size <= limit and took <= work), default=np.inf)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_solutions_are_the_best_of_all(seed: int) -> None:
+    given = curves(seed)
+    solutions = Knapsack.of(given)
+    for limit in np.linspace(solutions.smallest, solutions.largest, 9):
+        found = solutions.solve(limit)
+        assert total_bytes(found) <= limit
+        assert total_noise(found) == pytest.approx(exhaustive(given, limit))
+
+
+def test_gains_weigh_layers() -> None:
+    given = curves(3)
+    weighed = {n: [Option(o.way, o.bytes, o.work, o.noise * 7, o.node, {}, {}) for o in given[n]] for n in ("n1",)}
+    limit = Knapsack.of(given).smallest * 1.4
+    assert Knapsack.of(given, {"n1": 7.0}).solve(limit) == {
+        n: next(o for o in given[n] if o.way == w.way)
+        for n, w in Knapsack.of({**given, **weighed}).solve(limit).items()
+    }
+
+
+def test_what_fits_nowhere_is_as_small_as_can_be() -> None:
+    given = curves(5)
+    assert total_bytes(Knapsack.of(given).solve(1)) == Knapsack.of(given).smallest
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_work_is_kept_to(seed: int) -> None:
+    given = curves(seed)
+    limit = Knapsack.of(given).largest * 0.8
+    free = solve(given, limit)
+    least = min(sum(o.work for o in c) for c in product(*given.values()) if sum(o.bytes for o in c) <= limit)
+    most = (total_work(free) + least) / 2
+    found = solve(given, limit, most)
+    assert total_work(found) <= most and total_bytes(found) <= limit
+    assert total_noise(found) >= exhaustive(given, limit, most) - 1e-12

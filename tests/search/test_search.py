@@ -1,0 +1,210 @@
+"""The budget search on a small network: it fits, proves itself, repeats itself, goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.compress.nets import Net
+from tinygen import api, running
+from tinygen.compress import compress
+from tinygen.compress.recipe import of_content
+from tinygen.errors import UsageError
+from tinygen.search import Candidate, Effort, Found, Goal, Problem, Progress, Study, search
+from tinygen.search.engine import Search
+from tinygen.search.knapsack import Knapsack
+from tinygen.search.ranking import frontier
+from tinygen.search.ways import Way, entries
+from tinygen.target import load_target
+
+TARGET, HOST = load_target("cortex-m4"), load_target("host")
+#: Hardly any: what a search does is the same, only less of it.
+TINY = Effort("tiny", 3, (0.5,), (), tries=1, probes=2, samples=31, fine=False)
+STUDIED = replace(TINY, name="studied", ratios=(), trials=5)
+
+
+@cache
+def problem() -> Problem:
+    """A network whose weights are most of its flash."""
+    net = Net((1, 64), seed=4)
+    graph, evidence = net.finish(net.dense("head", net.dense("second", net.dense("first", "x", 64), 48), 10))
+    return Problem(graph, evidence, TARGET)
+
+
+def there() -> Problem:
+    """The same for this machine: nothing is linked, and code is estimated."""
+    return replace(problem(), target=HOST)
+
+
+@cache
+def plain(here: bool = True) -> Found:
+    return search(there() if here else problem(), Goal(flash=1 << 20), TINY)
+
+
+def goal(share: float, here: bool = True) -> Goal:
+    """To save this share of the weights."""
+    start = plain(here).start.cost
+    return Goal(flash=round(start.flash - share * start.weights))
+
+
+def test_what_fits_stays_as_it_is() -> None:
+    found = plain()
+    assert found.fits and found.candidate == found.start and len(found.judged) == 1
+    assert found.candidate.drop == 0 and found.candidate.loss == 0 and not found.candidate.recipe["technique"]
+
+
+@cache
+def fitted() -> tuple[Found, tuple[Progress, ...]]:
+    heard = list[Progress]()
+    return search(problem(), goal(0.4, False), TINY, heard=heard.append), tuple(heard)
+
+
+def test_the_result_fits_by_the_linker_and_verifies(tmp_path: Path) -> None:
+    found, _ = fitted()
+    assert found.fits and found.candidate.cost.counted
+    made = api.build(found.graph, TARGET, flash=found.goal.flash)
+    assert made.report["flash"]["total"] == found.candidate.cost.flash
+    assert made.report["ram"]["total"] == found.candidate.cost.ram
+    assert made.program.constant_bytes == found.candidate.cost.constants
+    result = running.verify(made.write(tmp_path / "made"), vectors=2)
+    result.raise_if_wrong()
+
+
+def test_the_recipe_makes_the_same_graph() -> None:
+    found, _ = fitted()
+    task = problem()
+    again, lines = compress(task.graph, of_content(found.candidate.recipe, "found"), task.evidence, TARGET)
+    assert {n: v.tobytes() for n, v in again.constants.items()} == {
+        n: v.tobytes() for n, v in found.graph.constants.items()
+    }
+    assert [line.name for line in found.bought] == [line.name for line in lines]
+    assert found.bought[-1].constants == lines[-1].constants == found.candidate.cost.constants
+
+
+def test_it_tells_what_it_does() -> None:
+    found, heard = fitted()
+    assert {"start", "curves", "knapsack", "check"} == {event.phase for event in heard}
+    assert all(1 <= event.number <= event.total for event in heard)
+    assert heard[-1].best == found.candidate
+
+
+def test_candidates_are_json_and_come_back() -> None:
+    found, _ = fitted()
+    for candidate in found.judged:
+        assert Candidate.of_dict(json.loads(json.dumps(candidate.as_dict()))) == candidate
+    assert json.loads(json.dumps(found.as_dict()))["fits"]
+
+
+def test_no_candidate_beats_one_on_the_frontier() -> None:
+    found, _ = fitted()
+    assert found.candidate in found.judged and set(map(id, found.frontier)) <= set(map(id, found.judged))
+    for one in found.frontier:
+        for other in found.judged:
+            better = other.cost.flash < one.cost.flash and other.loss < one.loss and other.drop < one.drop
+            assert not (better and other.cost.ram <= one.cost.ram)
+    assert frontier(found.frontier) == found.frontier
+
+
+def test_the_knapsack_beats_the_same_setting_for_all_layers() -> None:
+    """With the bytes that codebooks of one size take, what it finds loses less."""
+    made = Search(there(), Goal(), TINY, lambda event: None, None)
+    base = made.base(())
+    curves = made.curves(base)
+    rest = plain().start.cost.constants - Knapsack.of(curves).largest
+    for count in (6, 10):
+        uniform = made.candidate(entries(dict.fromkeys(curves, Way(values=count))), "uniform")
+        chosen = Knapsack.of(curves).solve(uniform.cost.constants - rest)
+        found = made.full(base, chosen, "knapsack")
+        assert found.cost.constants <= 1.02 * uniform.cost.constants and found.loss < uniform.loss, count
+
+
+def test_out_of_reach_says_how_close_it_came() -> None:
+    found = search(there(), Goal(flash=1200), TINY)
+    assert not found.fits and len(found.frontier) > 2
+    assert f"{found.candidate.cost.flash:,} bytes of flash for 1,200" in found.missed()
+    assert found.candidate.cost.flash == min(c.cost.flash for c in found.judged)
+
+
+def test_ram_is_met_by_fewer_channels() -> None:
+    found = search(there(), Goal(ram=plain().start.cost.ram - 24), TINY)
+    assert found.fits and found.candidate.recipe["technique"][0]["name"] == "prune"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [({"flash": 0}, "flash to be a positive number"), ({"max_drop": -1.0}, "0 to 100 points")],
+)
+def test_goals_that_make_no_sense(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Goal(**values)
+
+
+# --- Studies ---------------------------------------------------------------------------------------------------------
+
+
+def trials(path: Path) -> list[Any]:
+    optuna = pytest.importorskip("optuna")
+    from optuna.storages.journal import JournalFileBackend
+
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+    study = optuna.load_study(study_name="tinygen", storage=storage)
+    return [t for t in study.get_trials() if t.values]
+
+
+def test_a_search_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """Interrupted after two trials, and begun again: no trial is lost, and candidates are not judged again."""
+    pytest.importorskip("optuna")
+
+    class Interrupt(Exception):
+        pass
+
+    def heard(event: Progress) -> None:
+        if event.phase == "study" and event.number == 3:
+            raise Interrupt
+
+    study, wanted = Study(tmp_path / "study.db"), goal(0.6)
+    with pytest.raises(Interrupt):
+        search(there(), wanted, STUDIED, study, heard)
+    before = [(t.number, t.values) for t in trials(study.path)]
+    assert len(before) == 2
+    found = search(there(), wanted, STUDIED, study)
+    after = [(t.number, t.values) for t in trials(study.path)]
+    assert after[:2] == before and len(after) == STUDIED.trials
+    again = search(there(), wanted, STUDIED, study)
+    assert len(trials(study.path)) == STUDIED.trials
+    assert again.candidate == found.candidate
+    assert {n: v.tobytes() for n, v in again.graph.constants.items()} == {
+        n: v.tobytes() for n, v in found.graph.constants.items()
+    }
+
+
+def test_two_processes_share_a_study(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    found = search(there(), goal(0.6), replace(STUDIED, trials=6), Study(tmp_path / "study.db", workers=2))
+    done = trials(tmp_path / "study.db")
+    assert found.fits and len(done) >= 6
+    assert len({t.number for t in done}) == len(done)
+
+
+def test_a_study_of_another_problem_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    study = Study(tmp_path / "study.db")
+    search(there(), Goal(flash=1 << 20), replace(STUDIED, trials=0, sizes=1), study)
+    other = replace(there(), target=load_target("cortex-m0"))
+    with pytest.raises(UsageError, match="a study of another model, target or data"):
+        search(other, goal(0.6), STUDIED, study)
+    study.path.write_text("no journal\n")
+    with pytest.raises(UsageError, match="not a study that tinygen wrote"):
+        search(there(), goal(0.6), STUDIED, study)
+
+
+def test_samples_are_the_same_each_time() -> None:
+    pytest.importorskip("optuna")
+    one, two = (search(there(), goal(0.7), STUDIED) for _ in range(2))
+    assert one.judged == two.judged and np.isfinite(one.candidate.loss)
