@@ -28,6 +28,8 @@ from tinygen.search.ways import Entry, Way, entries, ladder
 
 #: How often a solution of the knapsack is corrected by its true size, and bytes of a budget that may be left unused.
 CORRECTIONS, UNUSED = 6, 24
+#: So near to the goal's flash, as a share of it, the linker is asked.
+CLOSE = 0.02
 #: The key of the plain model among candidates.
 PLAIN = "[]"
 
@@ -103,7 +105,10 @@ class Search:
     def _judged(self, graph: Graph, recipe: Sequence[Entry], origin: Origin, cost: Cost | None = None) -> Candidate:
         quality, drop, loss = self.judge.judged(graph)
         content = {"technique": [dict(entry) for entry in recipe]}
-        return Candidate(content, cost or self.costs.of(graph), quality, drop, loss, len(self.candidates), origin)
+        cost = cost or self.costs.of(graph)
+        if self.goal.flash is not None and abs(cost.flash / self.goal.flash - 1) < CLOSE:
+            cost = self.costs.exact(graph)
+        return Candidate(content, cost, quality, drop, loss, len(self.candidates), origin)
 
     def start(self) -> Candidate:
         """The plain model."""
