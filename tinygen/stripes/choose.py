@@ -7,7 +7,7 @@ which a number of bytes suffices at every step. Fewer and fewer bytes are tried.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
@@ -27,6 +27,8 @@ from tinygen.target import Target
 PIXELS = (1, 12, 24, 48)
 #: Under `ram`, a percent of memory is worth this many percent of instructions.
 WORTH = 2
+#: How many arrangements are kept for the layers from a cut on: fast ones, and that which needs least below its tensor.
+KEPT = 3
 #: From one number of bytes that is tried to the next.
 SMALLER = 0.98
 
@@ -35,7 +37,8 @@ SMALLER = 0.98
 class Arrangement:
     """How a network runs: the kernels of layers by output, and the `segments` whose layers run together instead.
 
-    `bytes` is what it takes of the arena, as far as it can be told without planning; `work` its instructions, roughly.
+    `bytes` is what it takes of the arena, as far as it can be told without planning, `below` what has to be free below
+    the tensor that it begins with; `work` its instructions, roughly.
     """
 
     choices: Mapping[str, Choice]
@@ -43,10 +46,41 @@ class Arrangement:
     bytes: int
     work: float
 
-    def then(self, other: Arrangement) -> Arrangement:
-        """This, and `other` for the layers after it."""
-        choices, segments = {**self.choices, **other.choices}, (*self.segments, *other.segments)
-        return Arrangement(choices, segments, max(self.bytes, other.bytes), self.work + other.work)
+    below: int = 0
+
+    def before(self, tail: Arrangement) -> Arrangement:
+        """This, and `tail` for the layers after it."""
+        choices, segments = {**self.choices, **tail.choices}, (*self.segments, *tail.segments)
+        return Arrangement(choices, segments, max(self.bytes, tail.bytes), self.work + tail.work, self.below)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Bytes of a step's input and output, which begins at least `apart` bytes before, if it is to lie over the input.
+
+    This can be more by any multiple of `step`. `apart` None: they must not share a byte; `free`: they may share any.
+    """
+
+    source: int
+    target: int
+    apart: int | None
+    step: int = 1
+    free: bool = False
+
+    def ways(self, below: int) -> list[tuple[int, int]]:
+        """Where the input may begin, if the output does not begin before `below`, and how far up both reach then."""
+        if self.free:
+            return [(0, max(self.source, below + self.target))]
+        found = [(0, max(self.source, below) + self.target)]
+        if self.apart is not None:
+            begin = below + -(-max(self.apart, 0) // self.step) * self.step
+            found.append((begin, max(begin + self.source, below + self.target)))
+        return found
+
+
+def room_for(limit: int, top: int, below: int) -> int:
+    """The most bytes that a step's scratch memory may have: above its input and output, or below both; -1 for none."""
+    return max(limit - top, below) if top <= limit else -1
 
 
 def arrangements(graph: Graph, target: Target, limit: int, pushed: bool = False) -> list[Arrangement]:
@@ -59,7 +93,8 @@ def arrangements(graph: Graph, target: Target, limit: int, pushed: bool = False)
         return []
     while (arrangement := search.within(limit)) is not None and arrangement.bytes:
         found.append(arrangement)
-        limit = min(arrangement.bytes - 1, int(arrangement.bytes * SMALLER))
+        limit = min(limit, arrangement.bytes) - 1
+        limit = min(limit, int(arrangement.bytes * SMALLER))
     return sorted(found, key=lambda a: price(a.bytes, a.work))
 
 
@@ -94,30 +129,21 @@ class _Search:
 
     @cached_property
     def alone(self) -> dict[str, list[tuple[float, int, Choice]]]:
-        """For each layer, the instructions, bytes and kernel of the ways in which it can run alone, fastest first."""
-        live, found = live_bytes(self.graph), {}
+        """For each layer, the instructions, scratch bytes and kernel of the ways to run it alone, fastest first."""
+        found = {}
         for node in self.graph.nodes:
             name = node.outputs[0]
-            if name in live:
+            if name in self.live:
                 usual = [c for c in able(self.graph, node, self.target, "ram") if c.kernel.form == self.forms[name]]
                 lean = [Choice(k, usual[0].call) for k in lean_kernels_for(node.op) if k.form == self.forms[name]]
                 usual += [c for c in lean if c.kernel.requires <= self.target.features and c.kernel.takes(c.call)]
-                ways = [(c.work, live[name] + c.scratch - self._saved(node, c), c) for c in usual]
+                ways = [(c.work, c.scratch, c) for c in usual]
                 found[name] = sorted(ways, key=lambda way: way[:2])
         return found
 
-    def _saved(self, node: Node, choice: Choice) -> int:
-        """Bytes that output and inputs share."""
-        if len(choice.launches) != 1:
-            return 0
-        rooms, output = choice.kernel.overlap(choice.call, choice.launches[0]), choice.call.output.bytes
-        shared = [0]
-        for i, room in rooms.items():
-            name, size = node.inputs[i], choice.call.input(i).bytes
-            if len(self.graph.consumers(name)) == 1 and not self.graph.is_output(name):
-                before = -(-max(-(room.below or 0), 0) // room.step) * room.step
-                shared.append(size + output - max(size + before, output))
-        return max(shared)
+    @cached_property
+    def live(self) -> dict[str, int]:
+        return live_bytes(self.graph)
 
     @property
     def least_work(self) -> float:
@@ -125,42 +151,74 @@ class _Search:
 
     def within(self, limit: int) -> Arrangement | None:
         """The arrangement with the fewest instructions that takes at most `limit` bytes."""
-        best: list[Arrangement | None] = [Arrangement({}, (), 0, 0.0)]
-        while len(best) < len(self.cuts):
-            best.append(None)
-            self._reach(best, limit)
-        return best[-1]
+        tails: list[list[Arrangement]] = [[] for _ in self.cuts]
+        tails[-1] = [Arrangement({}, (), 0, 0.0)]
+        for start in range(len(self.cuts) - 2, -1, -1):
+            if not (self.pushed and start == 0):
+                for tail in tails[start + 1]:
+                    for way in self._alone(self._nodes(start, start + 1), limit, tail.below):
+                        _add(tails[start], way.before(tail))
+            for end in range(start + 1, len(self.cuts)):
+                flow = self._flow(start, end, PIXELS[0])
+                if flow is None or flow.least > limit:
+                    break
+                if max(flow.ends) <= limit:
+                    self._together(tails, start, end, limit)
+        return min(tails[0], key=lambda tail: tail.work, default=None)
 
-    def _reach(self, best: list[Arrangement | None], limit: int) -> None:
-        """Find the last entry of `best`, that of the layers before a cut, from the entries of earlier cuts."""
-        end = len(best) - 1
-        before, alone = best[end - 1], self._one_by_one(self._nodes(end - 1, end), limit)
-        if before is not None and alone is not None and not (self.pushed and end == 1):
-            best[end] = before.then(alone)
-        for start in range(end - 1, -1, -1):
-            before, flow = best[start], self._flow(start, end, PIXELS[0])
-            if flow is None or flow.least > limit:
-                return
-            if before is None or max(flow.ends) > limit:
-                continue
-            for pixels in PIXELS:
-                now = best[end]
-                left = now.work - before.work if now else inf
-                found = self._segment(self._flow(start, end, pixels), limit, left)
-                best[end] = before.then(found) if found else now
+    def _together(self, tails: Sequence[list[Arrangement]], start: int, end: int, limit: int) -> None:
+        """Add to the arrangements from cut `start` on those whose layers up to cut `end` run together."""
+        for pixels in PIXELS:
+            flow = self._flow(start, end, pixels)
+            for tail in tails[end] if flow is not None else ():
+                assert flow is not None
+                for begin, top in Ends(*flow.ends, flow.distance).ways(tail.below):
+                    known = [t.work for t in tails[start] if t.below <= begin]
+                    left = min(known, default=inf) - tail.work
+                    segment = self._segment(flow, room_for(limit, top, min(begin, tail.below)), left)
+                    if segment is not None:
+                        bytes_ = top if segment.bytes <= min(begin, tail.below) else top + segment.bytes
+                        way = Arrangement({}, (segment,), bytes_, segment.work, begin)
+                        _add(tails[start], way.before(tail))
+
+    def _alone(self, nodes: Sequence[Node], limit: int, below: int) -> Iterator[Arrangement]:
+        """The layers one after the other, with the fastest kernels for which there is room."""
+        running = [node for node in nodes if node.outputs[0] in self.alone]
+        if len(running) != 1:
+            chosen, most_bytes = {}, below
+            for name in (node.outputs[0] for node in running):
+                way = next((w for w in self.alone[name] if self.live[name] + w[1] <= limit), None)
+                if way is None:
+                    return
+                chosen[name], most_bytes = way[2], max(most_bytes, self.live[name] + way[1])
+            yield Arrangement(chosen, (), most_bytes, sum(c.work for c in chosen.values()), 0 if running else below)
+            return
+        (name,) = running[0].outputs[:1]
+        least = inf  # bytes that have to be free below: faster kernels come first
+        for work, scratch, choice in self.alone[name]:
+            for begin, top in self._ends(running[0], choice).ways(below):
+                if begin < least and scratch <= room_for(limit, top, min(begin, below)):
+                    least = begin
+                    bytes_ = top if scratch <= min(begin, below) else top + scratch
+                    yield Arrangement({name: choice}, (), bytes_, work, begin)
+
+    def _ends(self, node: Node, choice: Choice) -> Ends:
+        """Input and output of a layer that runs alone; inputs that others need, too, count as outputs."""
+        output = choice.call.output.bytes
+        rooms = choice.kernel.overlap(choice.call, choice.launches[0]) if len(choice.launches) == 1 else {}
+        found = [
+            Ends(size, self.live[node.outputs[0]] - size, -(room.below or 0), room.step, room.below is None)
+            for i, room in rooms.items()
+            if self._dies(node.inputs[i])
+            and (size := choice.call.input(i).bytes) + output == self.live[node.outputs[0]]
+        ]
+        return found[0] if found else Ends(0, self.live[node.outputs[0]], None)
+
+    def _dies(self, name: str) -> bool:
+        return len(self.graph.consumers(name)) == 1 and not self.graph.is_output(name)
 
     def _nodes(self, start: int, end: int) -> Sequence[Node]:
         return self.graph.nodes[self.cuts[start] : self.cuts[end]]
-
-    def _one_by_one(self, nodes: Sequence[Node], limit: int) -> Arrangement | None:
-        """The fastest kernels for which there is room."""
-        chosen, most_bytes = {}, 0
-        for name in (node.outputs[0] for node in nodes if node.outputs[0] in self.alone):
-            way = next((way for way in self.alone[name] if way[1] <= limit), None)
-            if way is None:
-                return None
-            chosen[name], most_bytes = way[2], max(most_bytes, way[1])
-        return Arrangement(chosen, (), most_bytes, sum(choice.work for choice in chosen.values()))
 
     def _flow(self, start: int, end: int, pixels: int) -> Flow | None:
         """The layers between two cuts as a flow; None where they cannot run together."""
@@ -190,22 +248,17 @@ class _Search:
             self.layers[key] = None if op_of(node).view else layer_of(self.graph, node, -(-pixels // max(1, wide)))
         return self.layers[key]
 
-    def _segment(self, flow: Flow | None, limit: int, work: float) -> Arrangement | None:
-        """The flow with the fastest kernels for which there is room, if it takes less than `work`."""
-        if flow is None:
-            return None
+    def _segment(self, flow: Flow, room: int, work: float) -> Segment | None:
+        """The flow with the fastest kernels for which there is `room`, if it takes less than `work`."""
         ways = [self._ways_of(layer) for layer in flow.chain.layers]
-        if not all(ways) or sum(some[0][0] for some in ways) >= work:
+        if room < flow.least or not all(ways) or sum(some[0][0] for some in ways) >= work:
             return None
-        (source, target), apart = flow.ends, flow.distance
-        ends = source + target if apart is None else max(source + max(apart, 0), target)
         for most_scratch in sorted({size for some in ways for _, size, _ in some}, reverse=True):
             picks = [next((way for way in some if way[1] <= most_scratch), None) for some in ways]
             if None in picks or sum(way[0] for way in picks if way) + flow.overhead >= work:
                 return None
-            if ends + flow.pack([way[1] for way in picks if way])[1] <= limit:
-                segment = Segment(flow, tuple(way[2] for way in picks if way))
-                return Arrangement({}, (segment,), ends + segment.bytes, segment.work)
+            if flow.pack([way[1] for way in picks if way])[1] <= room:
+                return Segment(flow, tuple(way[2] for way in picks if way))
         return None
 
     def _ways_of(self, layer: Layer) -> list[tuple[float, int, Kernel]]:
@@ -229,3 +282,10 @@ def _cuts(graph: Graph) -> list[int]:
     born |= {name: i for i, node in enumerate(graph.nodes) for name in node.outputs if root[name] == name}
     alive = [sum(born[name] < i <= last.get(name, -1) for name in born) for i in range(len(graph.nodes))]
     return [0, *(i for i, count in enumerate(alive) if count == 1 and i), len(graph.nodes)]
+
+
+def _add(some: list[Arrangement], new: Arrangement) -> None:
+    """Add `new` to `some` unless one of these is no worse, and remove those that are no better."""
+    if not any(a.work <= new.work and a.below <= new.below for a in some):
+        kept = sorted([*(a for a in some if a.work < new.work or a.below < new.below), new], key=lambda a: a.work)
+        some[:] = kept if len(kept) <= KEPT else [*kept[: KEPT - 1], kept[-1]]

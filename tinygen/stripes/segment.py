@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from tinygen.kernels import Kernel, kernels_for
@@ -29,6 +29,7 @@ class Flow:
     """A chain and what follows from it alone: what runs when, and where in which window. Kernels do not matter yet."""
 
     chain: Chain
+    packings: dict[tuple[int, ...], tuple[dict[str, int], int]] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def events(self) -> list[Event]:
@@ -83,6 +84,12 @@ class Flow:
 
     def pack(self, scratch: Sequence[int]) -> tuple[dict[str, int], int]:
         """Offsets of windows (by map), `scratch` (bytes by layer; ``:number``) and `STATE`, and bytes of the whole."""
+        key = tuple(scratch)
+        if key not in self.packings:
+            self.packings[key] = self._pack(key)
+        return self.packings[key]
+
+    def _pack(self, scratch: Sequence[int]) -> tuple[dict[str, int], int]:
         items = [(w.name, w.rows * self.chain.rows[w.name], w.busy) for w in self.rows.windows.values()]
         items += [(f":{i}", size, self.busy(i)) for i, size in enumerate(scratch) if size]
         if self.chain.pushed:
