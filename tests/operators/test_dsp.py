@@ -245,9 +245,8 @@ def test_memory_is_taken_where_there_is_room() -> None:
     laid = {o: laid_out(chain(), M4, o) for o in get_args(Optimize)}
     taken = {o: layout.bytes for o, (_, _, layout) in laid.items()}
     assert taken["speed"] >= taken["balanced"] >= taken["ram"]
-    _, program, layout = laid["balanced"]
-    scratch = [sum(b.bytes for b in step.scratch) for step in program.steps]
-    assert scratch[3] > scratch[1] > 0, "the last one has room, beside the second lies a residual"
+    _, program, _ = laid["balanced"]
+    assert all(step.scratch for step in program.steps if step.op == "CONV_2D")
 
 
 def test_what_memory_is_worth() -> None:

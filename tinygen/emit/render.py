@@ -33,18 +33,18 @@ def environment() -> jinja2.Environment:
 
 def emit(program: Program, plan: Plan, provenance: Sequence[str]) -> dict[str, str]:
     """The generated header and source of `program`. `provenance` lines go into the comment at the top of both."""
-    return _rendered(program, _context(program, plan, provenance))
+    return _rendered(program, context(program, plan, provenance))
 
 
 def emit_with_blob(program: Program, plan: Plan, provenance: Sequence[str]) -> tuple[dict[str, str], bytes]:
     """The same with the constants in one block, which may lie elsewhere, and that block; see `tinygen.emit.blob`."""
     constants = in_blob(program.constants)
-    context = _context(program, plan, ())
+    usual = context(program, plan, ())
     declared = [replace(text.constant_text(constant), text="") for constant in constants]
-    hollow = _rendered(program, {**context, "constants": declared, "blob": Blob(0, 0, 0, 0)})
+    hollow = _rendered(program, {**usual, "constants": declared, "blob": Blob(0, 0, 0, 0)})
     head, data = blob(constants, fingerprint(hollow[f"{program.name}.c"]))
     filled = {"constants": [text.constant_text(constant) for constant in constants], "blob": head}
-    return _rendered(program, {**_context(program, plan, provenance), **filled}), data
+    return _rendered(program, {**context(program, plan, provenance), **filled}), data
 
 
 def _rendered(program: Program, context: Mapping[str, Any]) -> dict[str, str]:
@@ -54,7 +54,8 @@ def _rendered(program: Program, context: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _context(program: Program, plan: Plan, provenance: Sequence[str]) -> dict[str, Any]:
+def context(program: Program, plan: Plan, provenance: Sequence[str]) -> dict[str, Any]:
+    """What the templates of a model are rendered with."""
     p = f"{program.name}_"
     steps = text.call_texts(p, program, plan)
     calls = [call for step in steps for call in step]

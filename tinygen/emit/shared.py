@@ -1,0 +1,112 @@
+"""Several programs that never run at once as one C file: one copy of each kernel and of each array of constants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tinygen.emit import text
+from tinygen.emit.items import CallText
+from tinygen.emit.loops import loop_text
+from tinygen.emit.render import context, environment
+from tinygen.ir.program import Action, Constant, Invocation, Loop, Operand, Program, Step
+from tinygen.plan.arena import Plan
+from tinygen.version import VERSION
+
+Part = tuple[Program, Plan]
+
+
+@dataclass(frozen=True)
+class _Names:
+    """New names for what a program calls its constants and buffers."""
+
+    constants: Mapping[str, str]
+    buffers: str
+
+    def operand(self, o: Operand) -> Operand:
+        return replace(o, name=self.constants[o.name] if o.constant else self.buffers + o.name)
+
+    def call(self, c: Invocation) -> Invocation:
+        return replace(
+            c,
+            params={k: self.constants[v] if isinstance(v, str) else v for k, v in c.params.items()},
+            reads=tuple(map(self.operand, c.reads)),
+            writes=tuple(map(self.operand, c.writes)),
+            scratch=None if c.scratch is None else self.buffers + c.scratch,
+        )
+
+    def action(self, a: Action) -> Action:
+        shift = None if a.shift is None else replace(a.shift, buffer=self.buffers + a.shift.buffer)
+        awaits = None if a.awaits is None else self.operand(a.awaits)
+        return replace(a, shift=shift, calls=tuple(map(self.call, a.calls)), awaits=awaits)
+
+    def loop(self, one: Loop) -> Loop:
+        actions, cursors = tuple(map(self.action, one.actions)), tuple(map(self.operand, one.cursors))
+        return replace(one, actions=actions, cursors=cursors)
+
+    def step(self, s: Step) -> Step:
+        loop = None if s.loop is None else self.loop(s.loop)
+        return replace(s, invocations=tuple(map(self.call, s.invocations)), loop=loop)
+
+
+def united(name: str, parts: Sequence[Part]) -> Part:
+    """The steps of all programs one after the other, each with buffers under names of its own."""
+    arrays: dict[tuple[str, bytes], Constant] = {}
+    steps: list[Step] = []
+    offsets: dict[str, int] = {}
+    for number, (program, plan) in enumerate(parts):
+        keys = {c.name: (c.values.dtype.name, c.values.tobytes()) for c in program.constants}
+        for c in program.constants:
+            arrays.setdefault(keys[c.name], Constant(f"c{len(arrays)}", c.values))
+        names = _Names({old: arrays[key].name for old, key in keys.items()}, f"{number}:")
+        steps += map(names.step, program.steps)
+        offsets |= {f"{number}:{buffer}": at for buffer, at in plan.offsets.items()}
+    templates = dict.fromkeys(template for program, _ in parts for template in program.templates)
+    first, most = parts[0], max(plan.bytes for _, plan in parts)
+    constants = tuple(arrays.values())
+    program = replace(first[0], name=name, steps=tuple(steps), constants=constants, templates=tuple(templates))
+    return program, replace(first[1], offsets=offsets, bytes=most)
+
+
+def emit_shared(name: str, parts: Sequence[Part], provenance: Sequence[str]) -> dict[str, str]:
+    """One C file for all `parts`, its header with the arena that they share, and a header for each of them."""
+    p, (program, plan) = f"{name}_", united(name, parts)
+    calls = text.call_texts(p, program, plan)
+    models, files, every_step, at = [], {}, list[text.StepText](), 0
+    for one, own in parts:
+        steps = [_step(p, at + i, i, one, program.steps[at + i], calls[at + i], plan) for i in range(len(one.steps))]
+        any_calls = any(step.calls for step in steps)
+        own_p = f"{one.name}_"
+        models.append({"name": one.name, "p": own_p, "P": own_p.upper(), "steps": steps, "calls": any_calls})
+        files[f"{one.name}.h"] = environment().get_template("model.h.j2").render(context(one, own, provenance))
+        every_step += steps
+        at += len(one.steps)
+    every = [call for some in calls for call in some]
+    shared: dict[str, Any] = {
+        "name": name,
+        "title": ", ".join(one.name for one, _ in parts),
+        "version": VERSION,
+        "provenance": [text.plain(line) for line in provenance],
+        "p": p,
+        "P": p.upper(),
+        "inline": f"{p.upper()}INLINE",
+        "arena_bytes": plan.bytes,
+        "models": models,
+        "constants": [text.constant_text(c) for c in program.constants],
+        "kernels": [f"kernels/{template}.c.j2" for template in program.templates],
+        "calls": text.defined(every),
+        "shared_functions": text.shared_functions(every),
+        "steps": every_step,
+    }
+    files |= {f"{name}.{kind}": environment().get_template(f"shared.{kind}.j2").render(shared) for kind in "hc"}
+    return files
+
+
+def _step(
+    p: str, number: int, index: int, program: Program, step: Step, calls: Sequence[CallText], plan: Plan
+) -> text.StepText:
+    """Step `number` of all, which is number `index` of its own `program`."""
+    loop = loop_text(p, number, step.loop, calls, plan) if step.loop else None
+    comment = text.step_comment(index, program.steps[index], program, program.types)
+    return text.StepText(index, comment, tuple(calls), loop)
