@@ -47,6 +47,7 @@ ORDER = (
     "search",
     "assembly",
     "api running",
+    "sharing",
     "searching",
     "platformio",
     "evaluation",

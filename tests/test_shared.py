@@ -1,15 +1,20 @@
-"""Several models in one firmware: one arena, one copy of what they have in common, and the outputs of each by itself."""
+"""Several models in one firmware: one arena, one copy of what they share, and the outputs of each by itself."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.laws import assert_equal, draw_inputs, run_texts
+from tests.small_models import dense_layers
 from tests.stripe_models import network
+from tinygen.cli import main
 from tinygen.emit.shared import emit_shared
+from tinygen.errors import UsageError
 from tinygen.layout import laid_out
 from tinygen.lower import Optimize
 from tinygen.reference import run
@@ -44,3 +49,18 @@ def test_nothing_is_there_twice() -> None:
     assert re.findall(definitions, both["x.c"], re.M) == re.findall(definitions, alone["x.c"], re.M)
     assert re.findall("ARENA_BYTES (.*)", both["x.h"]) == [str(max(plan.bytes for _, plan in parts))]
     assert {"one.h", "two.h"} <= both.keys()
+
+
+def test_command(tmp_path: Path) -> None:
+    """`tinygen build a b` writes one C file and three headers, which a compiler takes; names have to differ."""
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.tflite").write_bytes(dense_layers())
+    paths = [str(tmp_path / f"{name}.tflite") for name in ("a", "b")]
+    done = CliRunner().invoke(main, ["build", *paths, "--target", "host", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert "one arena for all" in done.output
+    assert {p.name for p in (tmp_path / "out").iterdir()} >= {"a_b.c", "a_b.h", "a.h", "b.h", "a.tgm", "report.json"}
+    same = CliRunner().invoke(main, ["build", paths[0], paths[0], "--target", "host"])
+    assert same.exit_code == UsageError.exit_code
+    blob = CliRunner().invoke(main, ["build", *paths, "--weights", "blob"])
+    assert blob.exit_code == UsageError.exit_code

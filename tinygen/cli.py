@@ -21,6 +21,7 @@ from tinygen.commands.platformio import platformio_
 from tinygen.commands.profile import profile
 from tinygen.commands.report import compare, report
 from tinygen.commands.search import limited, print_search, search_, searching
+from tinygen.commands.several import build_several
 from tinygen.commands.terminal import (
     ERR,
     OUT,
@@ -74,6 +75,7 @@ main.add_command(search_)
 
 @main.command()
 @click.argument("model", type=click.Path(path_type=Path))
+@click.argument("others", type=click.Path(path_type=Path), nargs=-1)
 @click.option("--target", default="cortex-m4", show_default=True, help="Core or board; `tinygen targets` lists them.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write to (default: the model's name).")
 @click.option("--name", help="Prefix of all C symbols and file names (default: from the file name).")
@@ -108,11 +110,19 @@ main.add_command(search_)
 @shape_option
 @preprocessed
 @json_option
-def build(model: Path, out: Path | None, recipe: Recipe | None, as_json: bool, **asked: Any) -> None:
+def build(
+    model: Path, others: tuple[Path, ...], out: Path | None, recipe: Recipe | None, as_json: bool, **asked: Any
+) -> None:
     """Compile MODEL (.tflite or .onnx) to C. A float model is quantized to int8, for which it needs --calibration.
 
     Where the plain model does not fit the budget, samples (--calibration) let a search find what does.
+
+    MODEL and OTHERS become one C file, for a firmware in which only one of them runs at a time: they share an arena,
+    kernels and tables.
     """
+    if others:
+        build_several((model, *others), out, recipe, as_json, asked)
+        return
     heard = (lambda bought: None) if as_json else tell
     with searching(f"compiling {model.name}", asked.pop("options"), asked["target"], as_json) as search:
         made = api.build(model, recipe=recipe, heard=heard, search=search, **asked)

@@ -72,7 +72,7 @@ def united(name: str, parts: Sequence[Part]) -> Part:
 def emit_shared(name: str, parts: Sequence[Part], provenance: Sequence[str]) -> dict[str, str]:
     """One C file for all `parts`, its header with the arena that they share, and a header for each of them."""
     p, (program, plan) = f"{name}_", united(name, parts)
-    calls = text.call_texts(p, program, plan)
+    calls = text.call_texts(p, program, plan, across=True)
     models, files, every_step, at = [], {}, list[text.StepText](), 0
     for one, own in parts:
         steps = [_step(p, at + i, i, one, program.steps[at + i], calls[at + i], plan) for i in range(len(one.steps))]

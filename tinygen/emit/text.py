@@ -112,8 +112,8 @@ def field_texts(p: str, params: Mapping[str, int | float | str]) -> tuple[FieldT
     return tuple(FieldText(name, value(v)) for name, v in params.items())
 
 
-def call_texts(p: str, program: Program, plan: Plan) -> list[list[CallText]]:
-    """The calls of each step, numbered; calls of a step with equal parameters share a number.
+def call_texts(p: str, program: Program, plan: Plan, across: bool = False) -> list[list[CallText]]:
+    """The calls of each step, numbered; calls of a step (or `across` steps) with equal parameters share a number.
 
     A function that is called with one set of parameters only is its own copy in any case. Copies of bytes to where they
     are already are left out.
@@ -121,8 +121,9 @@ def call_texts(p: str, program: Program, plan: Plan) -> list[list[CallText]]:
     numbers: dict[tuple[object, ...], int] = {}
     left = [[c for c in step.invocations if step.loop or not _stays(c, plan)] for step in program.steps]
     uses = Counter(function for _, function, _ in {(i, *_key(c)) for i, calls in enumerate(left) for c in calls})
+    numbered = [0 if across else step for step in range(len(left))]
     result = []
-    for step, invocations in enumerate(left):
+    for step, invocations in zip(numbered, left, strict=True):
         calls = []
         for call in invocations:
             own_copy = call.own_copy or uses[call.function] == 1

@@ -1,0 +1,33 @@
+"""`tinygen build` for several models that never run at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tinygen.commands.terminal import OUT
+from tinygen.compress.recipe import Recipe
+from tinygen.errors import UsageError
+from tinygen.sharing import build_shared
+
+
+def build_several(
+    models: Sequence[Path], out: Path | None, recipe: Recipe | None, as_json: bool, asked: dict[str, Any]
+) -> None:
+    """Build `models` into one C file in `out`, and print what they need; `asked` are the command's other options."""
+    if asked["weights"] == "blob" or asked["push_rows"] or asked["packages"]:
+        raise UsageError("several models in one C file go with neither --weights blob, --push-rows nor --package")
+    asked.pop("options")
+    made = build_shared(models, recipe=recipe, **asked)
+    folder = made.write(out if out is not None else Path(made.name))
+    if as_json:
+        click.echo(json.dumps(made.report, indent=1))
+        return
+    for one in made.builds:
+        OUT.print(f"{one.name}: {one.plan.bytes:,} bytes of arena by itself, {one.report['macs']:,} MACs")
+    OUT.print(f"one arena for all: {made.report['arena']:,} bytes")
+    OUT.print(f"wrote {folder}/{made.name}.h, {made.name}.c, and a header for each model")
