@@ -15,6 +15,7 @@ from tinygen.commands.terminal import ERR
 from tinygen.search.base import Candidate
 from tinygen.search.base import Progress as Step
 from tinygen.search.picture import quality
+from tinygen.search.study import holds
 
 _PHASES = {
     "start": "the plain model",
@@ -71,7 +72,7 @@ def interruptible(display: Display, study: str | Path | None) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if study is not None and Path(study).exists():
-            told = f"{study} keeps {display.judged} candidates; the same command goes on from there"
+            told = f"{study} holds {holds(Path(study))}; the same command goes on from there"
         elif display.judged:
             told = f"{display.judged} candidates were judged and are lost; --study FILE keeps them"
         else:

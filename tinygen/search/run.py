@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from tinygen.compress import Bought
+from tinygen.compress.base import Sample
 from tinygen.ir import store
 from tinygen.passes.base import macs
 from tinygen.search.base import Candidate, Effort, Found, Goal, Heard, Problem, Study, silent
@@ -54,12 +55,21 @@ def search(problem: Problem, goal: Goal, effort: Effort, study: Study | None = N
     return found(made, start)
 
 
-def _identity(problem: Problem) -> bytes:
-    """What a study is about: trials of another model, target or data say nothing."""
+def _identity(problem: Problem) -> dict[str, bytes]:
+    """What a study is about: trials of something else say nothing."""
     evidence = problem.evidence
-    first = [array.tobytes() for sample in (*evidence.samples[:1], *evidence.held_back[:1]) for array in sample]
-    counts = f"{problem.target.name} {problem.optimize} {len(evidence.samples)} {len(evidence.held_back)}"
-    return b"".join([store.dumps(problem.graph), counts.encode(), *first])
+    labels = b"" if evidence.labels is None else evidence.labels.tobytes()
+    lossless = " ".join(p.name for p in problem.passes)
+    return {
+        "another model": store.dumps(problem.graph),
+        "another target": f"{problem.target.name} {problem.optimize} {problem.float_io} {lossless}".encode(),
+        "other calibration samples": _bytes(evidence.samples),
+        "other data": _bytes(evidence.held_back) + labels,
+    }
+
+
+def _bytes(samples: Sequence[Sample]) -> bytes:
+    return b"".join(array.tobytes() for sample in samples for array in sample)
 
 
 def started(made: Search, start: Candidate) -> list[Start]:

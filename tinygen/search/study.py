@@ -12,8 +12,11 @@ import hashlib
 import importlib.util
 import json
 import multiprocessing
+import signal
+import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +52,8 @@ class Kept:
 
     def put(self, key: str, candidate: Candidate) -> None:
         """Keep `candidate` for those who come later."""
-        self.optuna.set_user_attr(CANDIDATE + _hash(key), candidate.as_dict())
+        with uninterrupted():
+            self.optuna.set_user_attr(CANDIDATE + _hash(key), candidate.as_dict())
 
     def done(self) -> list[Any]:
         """The trials that are complete, by their number."""
@@ -63,7 +67,7 @@ class Kept:
             self.optuna.enqueue_trial(dict(start))
         context = multiprocessing.get_context("fork") if self.workers > 1 else None
         others = [
-            context.Process(target=self._work, args=(trial, total, number), daemon=True)
+            context.Process(target=self._help, args=(trial, total, number), daemon=True)
             for number in range(1, self.workers)
             if context is not None
         ]
@@ -73,20 +77,58 @@ class Kept:
         for process in others:
             process.join()
 
+    def _help(self, trial: Trial, total: int, number: int) -> None:
+        """Work in a process of its own, which says nothing when the user interrupts it: the first one does."""
+        with suppress(KeyboardInterrupt):
+            self._work(trial, total, number)
+
     def _work(self, trial: Trial, total: int, number: int) -> None:
         from optuna.samplers import TPESampler
-        from optuna.study import MaxTrialsCallback
 
         study = self.optuna if number == 0 else _opened(self.path)  # a process of its own has a name in the journal
         seed = len(self.done()) + 1_000 * number
         study.sampler = _quietly(lambda: TPESampler(seed=seed, multivariate=True, group=True))
-        study.optimize(trial, callbacks=[MaxTrialsCallback(total)])
+        while len(self.done()) < total:
+            _one(study, trial)
 
 
-def kept(study: Study | None, problem: bytes) -> Kept | None:
+def _one(study: Any, trial: Trial) -> None:
+    """One trial; an interrupted one counts as failed."""
+    from optuna.trial import TrialState
+
+    with uninterrupted():
+        asked = study.ask()
+    try:
+        values = trial(asked)
+    except BaseException:
+        with uninterrupted():
+            study.tell(asked, state=TrialState.FAIL)
+        raise
+    with uninterrupted():
+        study.tell(asked, values)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits for the end of what is inside, which writes to a study's file."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting = list[int]()
+    before = signal.signal(signal.SIGINT, lambda number, frame: waiting.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if waiting:
+        raise KeyboardInterrupt
+
+
+def kept(study: Study | None, problem: Mapping[str, bytes]) -> Kept | None:
     """The study in a file, made if need be; without a file a new one in memory; None without Optuna.
 
-    Raises `ToolError` if there is a file but no Optuna, `UsageError` if the file is no study or another's.
+    `problem` is what it is about, by the words that say so where a file is about something else. Raises `ToolError`
+    if there is a file but no Optuna, `UsageError` if the file is no study or another's.
     """
     if not installed():
         if study is not None:
@@ -98,14 +140,21 @@ def kept(study: Study | None, problem: bytes) -> Kept | None:
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
         where = path.name if path is not None else "memory"
         raise UsageError(f"--study {where}: not a study that tinygen wrote ({type(error).__name__})") from None
-    mine = hashlib.sha256(problem).hexdigest()
-    if made.user_attrs.setdefault(PROBLEM, mine) != mine:
-        raise UsageError(
-            f"--study {path.name if path is not None else ''}: that is a study of another model, target or data: name "
-            "another file, or delete it"
-        )
+    mine = {part: hashlib.sha256(content).hexdigest() for part, content in problem.items()}
+    theirs = made.user_attrs.get(PROBLEM, mine)
+    if theirs != mine:
+        others = " and ".join(part for part in mine if theirs.get(part) != mine[part])
+        where = path.name if path is not None else "memory"
+        raise UsageError(f"--study {where}: that is a study of {others}: name another file, or delete it")
     made.set_user_attr(PROBLEM, mine)
     return Kept(made, path, study.workers if study is not None else 1)
+
+
+def holds(path: Path) -> str:
+    """What the study in the file at `path` holds, in words."""
+    found = _opened(path)
+    candidates = sum(name.startswith(CANDIDATE) for name in found.user_attrs)
+    return f"{candidates} candidates and {len(Kept(found).done())} trials"
 
 
 def _opened(path: Path | None) -> Any:
