@@ -25,6 +25,7 @@ tried for each row. So these two do not count. The table is of later splits, eac
 is reached if the bytes of all are within it, and the mean of the points lost. All splits are of the same samples, so
 that later ones are fresh, but not independent; and the recipes of "kws half" and "lenet" descend from those of
 [compression](compression.md), which were measured on split 2, too. Times are of a machine with other work.
+Rows and parts were measured one after the other, not in one go: what is not measured anew stays as it was.
 """
 
 SEARCHES = """
