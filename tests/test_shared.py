@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tests.laws import assert_equal, draw_inputs, run_texts
+from tests.laws import assert_equal, draw_inputs, load, run_texts
 from tests.small_models import dense_layers
 from tests.stripe_models import network
 from tinygen.cli import main
@@ -21,6 +23,7 @@ from tinygen.reference import run
 from tinygen.target import load_target
 
 HOST = load_target("host")
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("optimize", ["balanced", "ram"])
@@ -64,3 +67,25 @@ def test_command(tmp_path: Path) -> None:
     assert same.exit_code == UsageError.exit_code
     blob = CliRunner().invoke(main, ["build", *paths, "--weights", "blob"])
     assert blob.exit_code == UsageError.exit_code
+
+
+@pytest.mark.qemu
+@pytest.mark.filterwarnings("ignore:random noise")
+def test_the_firmware_of_the_example(tmp_path: Path) -> None:
+    """On an emulated Cortex-M4, the networks answer in turn out of one arena what the reference answers."""
+    spec = importlib.util.spec_from_file_location("two_models_demo", ROOT / "examples" / "two_models" / "demo.py")
+    assert spec is not None and spec.loader is not None
+    demo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(demo)
+    frames = np.random.default_rng(0).integers(0, 17, (6, 8, 8)).astype(np.uint8)
+    printed = demo.row_push().emulate(demo.firmware(tmp_path, frames))
+    answers = []
+    for name in ("quick", "exact"):
+        graph = load((tmp_path / f"{name}.tflite").read_bytes())
+        q = graph.types[graph.inputs[0]].q
+        images = np.clip(np.rint(frames / 16 / q.scale) + q.zero_point, -128, 127).astype(np.int8)
+        answers.append([run(graph, [image[None, :, :, None]])[0].ravel().astype(int) for image in images])
+    sure = [np.diff(np.sort(scores)[-2:])[0] >= 250 for scores in answers[0]]
+    expected = [int(np.argmax(quick if ok else exact)) for quick, exact, ok in zip(*answers, sure, strict=True)]
+    assert [int(d) for d in re.findall(r"recognised (\d)", printed)] == expected
+    assert f"asked {sure.count(False)} times" in printed and sure.count(False) > 0
