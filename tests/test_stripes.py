@@ -8,10 +8,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+import tinygen
 from tests.laws import assert_equal, draw_inputs, joined, load, run_texts
 from tests.stripe_models import network
 from tests.tflite_builder import ModelBuilder
 from tinygen.emit.render import emit
+from tinygen.errors import BudgetError
 from tinygen.ir.graph import Graph
 from tinygen.kernels.base import Kernel
 from tinygen.layout import laid_out
@@ -104,3 +106,14 @@ def test_networks_of_one_layer_with_two_inputs_have_no_arrangement() -> None:
     x, y, z = (b.tensor((1, 8, 8, 2), "int8", 0.1, 0) for _ in range(3))
     b.op("ADD", [x, y], [z], "AddOptions")
     assert laid_out(load(b.finish([x, y], [z])), HOST, "ram")[2].bytes == 256
+
+
+def test_a_budget_lets_layers_run_together() -> None:
+    """Under `balanced` layers run together where the budget asks for it, and only there."""
+    graph = network(16, 6)
+    free = tinygen.build(graph, "cortex-m4")
+    tight = tinygen.build(graph, "cortex-m4", ram=1500)
+    assert not any(step.loop for step in free.program.steps) and any(step.loop for step in tight.program.steps)
+    assert tight.report["ram"]["total"] <= 1500 < free.report["ram"]["total"]
+    with pytest.raises(BudgetError, match="RAM"):
+        tinygen.build(graph, "cortex-m4", ram=300)

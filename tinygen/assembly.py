@@ -14,7 +14,7 @@ from tinygen.files import write_files
 from tinygen.ir import store
 from tinygen.ir.graph import Graph
 from tinygen.ir.program import Program
-from tinygen.layout import laid_out
+from tinygen.layout import fitted, laid_out
 from tinygen.measure import measure
 from tinygen.packages import package_files
 from tinygen.passes import Pass, run_passes
@@ -23,12 +23,15 @@ from tinygen.plan.arena import Plan
 from tinygen.plan.budget import Budget, check_budget
 from tinygen.provenance import provenance
 from tinygen.quantize import with_float_ports
-from tinygen.report import ModelInfo, report
+from tinygen.report import Memory, ModelInfo, report
 from tinygen.search.base import Found
 from tinygen.search.files import as_report
 from tinygen.selection import Optimize
 from tinygen.shrink import Shrunk
 from tinygen.target import Target
+
+#: Bytes of stack that layers may take beyond what they take one after the other, where they run together.
+MORE_STACK = 192
 
 
 @dataclass(frozen=True)
@@ -79,10 +82,11 @@ class Order:
         graph = with_float_ports(made.graph) if self.float_io else made.graph
         graph, outcomes = run_passes(replace(graph, name=self.name), self.passes)
         graph, program, layout = laid_out(graph, self.target, self.optimize, pushed=self.pushed)
-        lines = provenance(self.command, self.info, self.target, program, layout)
-        texts, weights = emit_with_blob(program, layout, lines) if self.blob else (emit(program, layout, lines), b"")
-        sources = {name: text.encode() for name, text in texts.items()}
-        memory = measure(sources, program, layout, self.target, self.optimize)
+        sources, weights, memory = self._measured(program, layout)
+        closer = self._closer(graph, memory)
+        if closer is not None:
+            graph, program, layout = closer
+            sources, weights, memory = self._measured(program, layout)
         files = {**sources, f"{graph.name}.tgm": store.dumps(graph)}
         files |= {f"{graph.name}.weights.bin": weights} if self.blob else {}
         told = report(program, layout, memory, self.target, self.info, outcomes, files, self.command)
@@ -97,6 +101,20 @@ class Order:
         for kind in self.packages:
             files |= package_files(kind, told)
         return Build(graph.name, self.target, graph, program, layout, files, told, found)
+
+    def _measured(self, program: Program, layout: Plan) -> tuple[dict[str, bytes], bytes, Memory]:
+        """The sources and constants of a program, and what they cost."""
+        lines = provenance(self.command, self.info, self.target, program, layout)
+        texts, weights = emit_with_blob(program, layout, lines) if self.blob else (emit(program, layout, lines), b"")
+        sources = {name: text.encode() for name, text in texts.items()}
+        return sources, weights, measure(sources, program, layout, self.target, self.optimize)
+
+    def _closer(self, graph: Graph, memory: Memory) -> tuple[Graph, Program, Plan] | None:
+        """Where RAM does not suffice under `balanced`: a layout with layers that run together, if that fits."""
+        if self.budget.ram is None or memory.ram <= self.budget.ram or self.optimize != "balanced" or self.pushed:
+            return None
+        room = self.budget.ram - (memory.stack or 0) - MORE_STACK
+        return fitted(graph, self.target, room) if room > 0 else None
 
     def check(self, build: Build) -> None:
         """Raise `BudgetError` if `build` does not fit the budget."""

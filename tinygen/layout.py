@@ -13,7 +13,7 @@ from tinygen.plan.arena import Plan, holes, plan
 from tinygen.plan.order import in_best_order
 from tinygen.room import Worth
 from tinygen.selection import WORTH, Choice, Optimize, select, variants
-from tinygen.stripes.choose import arrangements, price
+from tinygen.stripes.choose import arrangements, fitting, price
 from tinygen.target import Target
 
 #: Bytes by which an arena may grow for scratch memory, if that is worth it.
@@ -43,6 +43,16 @@ def laid_out(
             "convolutions or pools read first"
         )
     return together or usual
+
+
+def fitted(graph: Graph, target: Target, room: int) -> tuple[Graph, Program, Plan] | None:
+    """`graph` in at most `room` bytes of arena, with layers that run together if need be; None if that cannot be."""
+    for found in fitting(graph, target, room):
+        program = lower(graph, target, "balanced", found.segments, found.choices)
+        layout = plan(program)
+        if layout.bytes <= room:
+            return graph, program, layout
+    return None
 
 
 def _together(graph: Graph, limit: int, target: Target, pushed: bool) -> tuple[Graph, Program, Plan] | None:

@@ -103,9 +103,12 @@ def price(bytes_: int, work: float) -> float:
     return float(bytes_) ** WORTH * work
 
 
-def fitting(graph: Graph, target: Target, most_bytes: int) -> Arrangement | None:
-    """The arrangement with the fewest instructions that takes at most `most_bytes`; None if there is none."""
-    return _Search(graph, target).within(most_bytes)
+def fitting(graph: Graph, target: Target, limit: int) -> Iterator[Arrangement]:
+    """Arrangements with the fewest instructions in at most `limit` bytes, then in fewer and fewer bytes."""
+    search = _Search(graph, target)
+    while (arrangement := search.within(limit)) is not None and arrangement.bytes:
+        yield arrangement
+        limit = min(limit - 1, int(arrangement.bytes * SMALLER))
 
 
 @dataclass
