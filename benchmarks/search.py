@@ -127,7 +127,7 @@ def by_hand(row: Row) -> str:
         np.savez(folder / "mine.npz", **TASKS[row.task].split(0)[0])  # type: ignore[arg-type]  # of numpy's stubs
         model = str(zoo.FOLDER / "models" / TASKS[row.task].model)
         words = ["build", model, "--target", TARGET, "--calibration", str(folder / "mine.npz")]
-        words += ["--recipe", str(RECIPES / f"{row.recipe}.toml"), "-o", str(folder / "out")]
+        words += ["--recipe", str(RECIPES / f"{row.recipe}.toml"), "--out", str(folder / "out")]
         result = CliRunner().invoke(command, words)
         if result.exit_code:
             raise ToolError(f"{row.name}: {result.output}")

@@ -20,7 +20,7 @@ positions included; "all" counts every constant, requantization and softmax tabl
 with one part of the data, without labels, and are judged by the other. Points are of accuracy below int8; without
 labels, of agreement with the float model, below that of int8.
 
-Recipes were written by hand, looking at what they gave on splits 0 and 1 of the data into these parts: several were
+Recipes (`benchmarks/recipes`) were written by hand, looking at splits 0 and 1 of the data: several were
 tried for each row. So these two do not count. The table is of later splits, each of which the recipe met once: a goal
 is reached if the bytes of all are within it, and the mean of the points lost. All splits are of the same samples, so
 that later ones are fresh, but not independent; and the recipes of "kws half" and "lenet" descend from those of
@@ -123,7 +123,7 @@ def _row(row: Mapping[str, Any]) -> str:
     mean = {key: float(np.mean([run[key] for run in runs])) for key in runs[0]}
     lost = [run["before"] - run["after"] for run in runs]
     rates = "-" if row["points"] is None else f"{mean['before']:.2f} %, {mean['after']:.2f} %"
-    recipe = f"[{row['recipe']}](../benchmarks/recipes/{row['recipe']}.toml)"
+    recipe = f"{row['recipe']}.toml"
     return (
         f"| {task.model} | {task.what} | {mean['start']:,.0f} | {_goal(row)} | **{max(r['bytes'] for r in runs):,}** "
         f"| {mean['constants']:,.0f} | {rates} "
