@@ -39,8 +39,9 @@ AS_SMALL = 1.05
 SLOWNESS, PATIENCE = 1 / 24, 1 / 64
 #: How many times as fast as another of the same form a kernel must be for its bytes not to count under `balanced`.
 FAR_FASTER = 4
-#: Bytes of memory that a form may take beside what plain kernels need, under `size`: what rows are unpacked into.
-BESIDE = 1024
+#: Bytes of memory that a form may take beside what plain kernels need: under `size`, or where it is asked for by name,
+#: into which rows are unpacked; else no more than rounding up the arena takes in any case.
+BESIDE, ROUNDING = 1024, 8
 #: Bytes of code that all kernels which use a template share, where these are many: on Cortex-M4 or M0, at -O2. They
 #: count for weights that ask for the smallest form at any speed; for others, it would be slow kernels that save them.
 SHARED = {"common/dsp_products": 1100, "common/dsp_ring": 490, "common/v6m_eight": 460}
@@ -106,7 +107,7 @@ def select(graph: Graph, target: Target, optimize: Optimize, room: int | None = 
     """
     running = [node for node in graph.nodes if runs(graph, node)]
     options = {n.outputs[0]: able(graph, n, target, optimize) for n in running}
-    options = _fitting(graph, options, WORTH[optimize], room, BESIDE if optimize == "size" else 0)
+    options = _fitting(graph, options, optimize, room)
     if optimize == "ram":
         optimize = "balanced"  # in all but memory
     if optimize == "balanced":
@@ -135,9 +136,9 @@ def variants(choice: Choice, target: Target) -> list[Choice]:
 
 
 def _fitting(
-    graph: Graph, options: Mapping[str, Sequence[Choice]], worth: Worth, room: int | None, beside: int
+    graph: Graph, options: Mapping[str, Sequence[Choice]], optimize: Optimize, room: int | None
 ) -> dict[str, list[Choice]]:
-    """Those `options` whose memory fits `room`, or (None) as much as plain kernels are worth and `beside` for forms.
+    """Those `options` whose memory fits `room`, or (None) as much as plain kernels are worth and a little for forms.
 
     Where none fits, those that need least.
     """
@@ -146,12 +147,17 @@ def _fitting(
     table = {name: list(zip(needs[name], some, strict=True)) for name, some in options.items()}
     if room is None:
         usual = {name: [way for way in ways if _usual(way[1])] or ways for name, ways in table.items()}
-        room = worth.peak({name: [(need, o.work) for need, o in ways] for name, ways in usual.items()})
-    else:
-        beside = 0
+        room = WORTH[optimize].peak({name: [(need, o.work) for need, o in ways] for name, ways in usual.items()})
+        table = {name: [(need - _beside(o, optimize), o) for need, o in ways] for name, ways in table.items()}
     limits = {name: max(room, min(needs[name])) for name in options}
-    more = {name: [(need - beside * (o.kernel.form != PLAIN), o) for need, o in ways] for name, ways in table.items()}
-    return {name: [o for need, o in ways if need <= limits[name]] for name, ways in more.items()}
+    return {name: [o for need, o in ways if need <= limits[name]] for name, ways in table.items()}
+
+
+def _beside(option: Choice, optimize: Optimize) -> int:
+    """Bytes of memory that `option` may take beside what plain kernels need."""
+    if option.kernel.form == PLAIN:
+        return 0
+    return BESIDE if optimize == "size" or option.asked else ROUNDING
 
 
 def _usual(option: Choice) -> bool:
