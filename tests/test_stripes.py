@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinygen
+from tests import zoo
 from tests.laws import assert_equal, draw_inputs, joined, load, run_texts
 from tests.stripe_models import network
 from tests.tflite_builder import ModelBuilder
@@ -18,6 +19,7 @@ from tinygen.ir.graph import Graph
 from tinygen.kernels.base import Kernel
 from tinygen.layout import laid_out
 from tinygen.lower import lower
+from tinygen.passes import lossless, run_passes
 from tinygen.plan.arena import plan
 from tinygen.reference import run
 from tinygen.stripes.choose import arrangements
@@ -117,3 +119,23 @@ def test_a_budget_lets_layers_run_together() -> None:
     assert tight.report["ram"]["total"] <= 1500 < free.report["ram"]["total"]
     with pytest.raises(BudgetError, match="RAM"):
         tinygen.build(graph, "cortex-m4", ram=300)
+
+
+#: Bytes of arena under `ram`, and with an input that comes row by row.
+GOALS = {
+    ("mlperf_tiny/vww01_int8", False): 31_000,
+    ("mlperf_tiny/vww01_int8", True): 16_000,
+    ("mlperf_tiny/kws01_int8", False): 7_000,
+    ("mlperf_tiny/ic01_int8", False): 18_000,
+    ("mlperf_tiny/ad01_int8", False): 800,
+    ("tflm/person_detect", False): 16_000,
+}
+
+
+@pytest.mark.zoo
+@pytest.mark.skipif(not zoo.PRESENT, reason=zoo.ABSENT)
+@pytest.mark.parametrize(("name", "pushed"), GOALS)
+def test_memory_of_known_networks(name: str, pushed: bool) -> None:
+    graph, _ = run_passes(tinygen.load(zoo.path_of(name)), lossless(()))
+    layout = laid_out(graph, load_target("cortex-m4"), "ram", pushed=pushed)[2]
+    assert layout.bytes <= GOALS[name, pushed]
