@@ -336,7 +336,7 @@ def change_a_weight(folder: Path, array: str) -> None:
     """Add 1 to the first number of a constant array in the C."""
     source = folder / "dense_v1.c"
     text, count = re.subn(
-        rf"(dense_v1_{array}\[\d+\] = {{\s+)(-?\d+)", lambda m: f"{m[1]}{int(m[2]) + 1}", source.read_text(), count=1
+        rf"(dense_v1_{array}\[\d+\] \w+ = {{\s+)(-?\d+)", lambda m: f"{m[1]}{int(m[2]) + 1}", source.read_text(), count=1
     )
     assert count == 1
     source.write_text(text)
