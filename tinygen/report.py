@@ -150,4 +150,7 @@ def _layer(index: int, step: Step, program: Program, plan: Plan) -> dict[str, An
         "constant_bytes": step.constant_bytes,
         "inputs": [program.tensors[name] for name in step.inputs if name in program.tensors],
         "outputs": outputs,
+        "together": [{"name": s.name, "op": s.op, "kernel": s.kernel, "form": s.form} for s in step.loop.layers]
+        if step.loop
+        else [],
     }
