@@ -203,10 +203,14 @@ def _depthwise(call: Call[Any], kernel: str, params: Params) -> Iterator[Event]:
 
 
 def _pool(call: Call[Any], kernel: str, params: Params) -> Iterator[Event]:
+    """So many channels of a pixel at a time, the last ones from the end."""
     channels = call.output.shape[3]
+    at_once = {"four": 4, "mve": 8}.get(kernel.partition("/")[2], 1)
     for number, window in enumerate(_windows(call)):
-        for c in range(channels):
-            yield {0: _channels(window, c, c + 1)}, np.array([number * channels + c])
+        for c in range(0, channels, at_once):
+            first = min(c, channels - at_once)
+            at = number * channels + first
+            yield {0: _channels(window, first, first + at_once)}, np.arange(at, at + at_once)
 
 
 def _product(call: Call[Any], kernel: str, params: Params) -> Iterator[Event]:
