@@ -33,7 +33,7 @@ from tinygen.target import load_target
 MODES: tuple[Optimize, ...] = ("ram", "balanced", "speed")
 #: Instructions under ``ram`` may be at most so many times those under ``speed``.
 SLOWER = 1.10
-#: The median of the zoo's arenas, as a share of what they took before.
+#: The median of the zoo's arenas under ``ram``, as a share of what they took before; none may take more.
 MEDIAN = 0.75
 
 
@@ -110,8 +110,8 @@ def slower(rows: Sequence[Need]) -> dict[str, float]:
 
 
 def ok(rows: Sequence[Need], planned: Sequence[Arena]) -> bool:
-    """Whether all goals are met."""
-    shares = [row.now / row.before for row in planned]
+    """Whether all goals are met; arenas may grow where memory is not what counts most."""
+    shares = [row.now / row.before for row in planned if row.optimize == "ram"]
     fine = all(row.ok for row in rows) and all(ratio <= SLOWER for ratio in slower(rows).values())
     return fine and (not shares or (max(shares) <= 1 and statistics.median(shares) <= MEDIAN))
 
