@@ -18,6 +18,8 @@ from tinygen.target import Target
 
 #: Bytes by which an arena may grow for scratch memory, if that is worth it.
 GROWTH = (0, *(step << power for power in range(7, 15) for step in (2, 3)))
+#: How many times the arena for an input as a whole that for its rows may be: tiny networks need more for these.
+AMPLE = 8
 
 
 def laid_out(
@@ -36,7 +38,8 @@ def laid_out(
     usual = min(candidates, key=lambda candidate: candidate[2].bytes)
     if not pushed and (optimize != "ram" or room is not None):
         return usual
-    together = _together(usual[0], usual[2].bytes, target, pushed)
+    limit = AMPLE * usual[2].bytes if pushed else usual[2].bytes
+    together = _together(usual[0], limit, target, pushed)
     if pushed and together is None:
         raise UnsupportedError(
             f"--push-rows: '{graph.name}' cannot take its input row by row: expected a single image, which "
