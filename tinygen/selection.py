@@ -24,8 +24,8 @@ Optimize = Literal["speed", "size", "ram", "balanced"]
 #: What memory is worth.
 WORTH: Mapping[Optimize, Worth] = {
     "speed": Worth(0.1),
-    "balanced": Worth(0.1),
-    "size": Worth(0.1),
+    "balanced": Worth(0.12),
+    "size": Worth(0.12),
     "ram": Worth(10.0),
 }
 #: Under `balanced`, weights lie in a form that costs instructions if a node's constants then take at most this share of
