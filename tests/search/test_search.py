@@ -12,25 +12,31 @@ import numpy as np
 import pytest
 
 from tests.compress.nets import Net
+from tests.compress.test_branches import residual
 from tinygen import api, running
-from tinygen.compress import compress
+from tinygen.compress import Evidence, compress
 from tinygen.compress.recipe import of_content
 from tinygen.errors import UsageError
-from tinygen.search import Candidate, Effort, Found, Goal, Problem, Progress, Study, search
+from tinygen.search import Candidate, Effort, Found, Goal, Problem, Progress, Study, engine, search
+from tinygen.search.bases import structures
+from tinygen.search.picture import picture
 from tinygen.search.ranking import frontier
+from tinygen.search.uniform import settings
+from tinygen.search.ways import Way
 from tinygen.target import load_target
 
 TARGET, HOST = load_target("cortex-m4"), load_target("host")
 #: Hardly any: what a search does is the same, only less of it.
 TINY = Effort("tiny", 3, (0.5,), (), tries=1, probes=2, samples=31, fine=False)
-STUDIED = replace(TINY, name="studied", ratios=(), trials=5)
+STUDIED = replace(TINY, name="studied", ratios=(), trials=4)
+ALIKE = replace(TINY, name="alike", ratios=(), alike=2)
 
 
 @cache
 def problem() -> Problem:
     """A network whose weights are most of its flash."""
-    net = Net((1, 64), seed=4)
-    graph, evidence = net.finish(net.dense("head", net.dense("second", net.dense("first", "x", 64), 48), 10))
+    net = Net((1, 32), seed=4)
+    graph, evidence = net.finish(net.dense("head", net.dense("first", "x", 64), 8), samples=48)
     return Problem(graph, evidence, TARGET)
 
 
@@ -42,6 +48,12 @@ def there() -> Problem:
 @cache
 def plain(here: bool = True) -> Found:
     return search(there() if here else problem(), Goal(flash=1 << 20), TINY)
+
+
+@pytest.fixture
+def few_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers have two ways to be stored: searches take less time, and what they do is the same."""
+    monkeypatch.setattr(engine, "ladder", lambda fine, large: [Way(values=8), Way(values=2)])
 
 
 def goal(share: float, here: bool = True) -> Goal:
@@ -109,12 +121,65 @@ def test_no_candidate_beats_one_on_the_frontier() -> None:
 
 
 def test_out_of_reach_says_how_close_it_came() -> None:
-    found = search(there(), Goal(flash=1200), TINY)
+    found = search(there(), Goal(flash=700), TINY)
     assert not found.fits and len(found.frontier) > 2
-    assert f"{found.candidate.cost.flash:,} bytes of flash for 1,200" in found.missed()
+    assert f"{found.candidate.cost.flash:,} bytes of flash for 700" in found.missed()
     assert found.candidate.cost.flash == min(c.cost.flash for c in found.judged)
 
 
+# --- Settings that are the same for all layers -----------------------------------------------------------------------
+
+
+@cache
+def compared() -> Found:
+    """The whole frontier, for this machine."""
+    return search(there(), Goal(), ALIKE)
+
+
+def test_nothing_uniform_beats_the_frontier() -> None:
+    """Of each setting for all layers, compressed and linked here: something is as small and loses no more."""
+    task, tried = there(), [c for c in compared().judged if c.origin == "uniform"]
+    assert [c.recipe["technique"] for c in tried] == [list(recipe) for recipe in settings(2)]
+    for candidate in tried:
+        _, lines = compress(task.graph, of_content(candidate.recipe, "tried"), task.evidence, HOST)
+        assert lines[-1].quality == candidate.quality and lines[-1].constants == candidate.cost.constants
+        assert any(
+            c.cost.flash <= candidate.cost.flash and c.drop <= candidate.drop and c.loss <= candidate.loss
+            for c in compared().frontier
+        )
+
+
+def test_the_picture_shows_both() -> None:
+    drawn = picture(compared(), "a network")
+    assert "the same for every layer: " in drawn and "settings for each layer: " in drawn
+
+
+@pytest.mark.parametrize("count", [0, 1, 6])
+def test_uniform_settings_are_recipes(count: int) -> None:
+    made = list(settings(count))
+    for recipe in made:
+        assert of_content({"technique": [dict(entry) for entry in recipe]}, "uniform")
+    assert len({json.dumps(recipe) for recipe in made}) == len(made) and bool(made) == bool(count)
+
+
+# --- Structures ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("few_ways")
+def test_branches_are_bases_where_there_are_any() -> None:
+    graph, evidence = residual()
+    names = [entry["name"] for (entry,) in structures(graph, replace(TINY, branches=(1, 2, 3)))]
+    assert names == ["prune", "branches", "branches"]
+    assert [e["name"] for (e,) in structures(there().graph, replace(TINY, branches=(1,)))] == ["prune"]
+    effort = replace(TINY, ratios=(), branches=(1,), sizes=1)
+    heard = list[Progress]()
+    few = Evidence(evidence.samples[:16], evidence.held_back[:16])
+    found = search(Problem(graph, few, HOST), Goal(flash=1500), effort, heard=heard.append)
+    used = {entry["name"] for c in found.judged for entry in c.recipe["technique"]}
+    assert "branches" in used and sum(event.phase == "curves" for event in heard) == 2
+
+
+@pytest.mark.usefixtures("few_ways")
 def test_ram_is_met_by_fewer_channels() -> None:
     found = search(there(), Goal(ram=plain().start.cost.ram - 24), TINY)
     assert found.fits and found.candidate.recipe["technique"][0]["name"] == "prune"
@@ -141,6 +206,7 @@ def trials(path: Path) -> list[Any]:
     return [t for t in study.get_trials() if t.values]
 
 
+@pytest.mark.usefixtures("few_ways")
 def test_a_search_goes_on_where_it_stopped(tmp_path: Path) -> None:
     """Interrupted after two trials, and begun again: no trial is lost, and candidates are not judged again."""
     pytest.importorskip("optuna")
@@ -168,14 +234,16 @@ def test_a_search_goes_on_where_it_stopped(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.usefixtures("few_ways")
 def test_two_processes_share_a_study(tmp_path: Path) -> None:
     pytest.importorskip("optuna")
-    found = search(there(), goal(0.6), replace(STUDIED, trials=6), Study(tmp_path / "study.db", workers=2))
+    found = search(there(), goal(0.3), replace(STUDIED, trials=6), Study(tmp_path / "study.db", workers=2))
     done = trials(tmp_path / "study.db")
     assert found.fits and len(done) >= 6
     assert len({t.number for t in done}) == len(done)
 
 
+@pytest.mark.usefixtures("few_ways")
 def test_a_study_of_another_problem_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     study = Study(tmp_path / "study.db")
@@ -188,6 +256,7 @@ def test_a_study_of_another_problem_is_refused(tmp_path: Path) -> None:
         search(there(), goal(0.6), STUDIED, study)
 
 
+@pytest.mark.usefixtures("few_ways")
 def test_samples_are_the_same_each_time() -> None:
     pytest.importorskip("optuna")
     one, two = (search(there(), goal(0.7), STUDIED) for _ in range(2))

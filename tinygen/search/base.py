@@ -58,9 +58,10 @@ class Effort:
     """How much is tried: counted, so that a search gives the same on every machine.
 
     `sizes`: bytes of weights that the knapsack is solved for; `ratios`: shares of weights that pruning tries to do
-    without, and `ranks` those that low rank does; `tries`: bases that the goal is tried to be met with; `probes`: ways
-    to store each layer of which is measured what they add to the noise, and `samples` those on which is measured how
-    much of it other layers make good. `trials`: samples of the study after that (which need Optuna); `finalists`:
+    without, `ranks` those that low rank does, and `branches` how many of residual sums may go; `tries`: bases that the
+    goal is tried to be met with; `probes`: ways to store each layer of which is measured what they add to the noise,
+    and `samples` those on which is measured how much of it other layers make good. `alike`: settings of each kind that
+    are tried for all layers alike. `trials`: samples of the study after that (which need Optuna); `finalists`:
     candidates that are tuned (which needs TensorFlow), and the `steps` of that. `fine`: whether layers have all ways to
     be stored, or every other one.
     """
@@ -72,6 +73,8 @@ class Effort:
     tries: int
     probes: int
     samples: int
+    branches: tuple[int, ...] = ()
+    alike: int = 0
     trials: int = 0
     finalists: int = 0
     steps: int = 0
@@ -79,7 +82,7 @@ class Effort:
 
 
 EFFORTS: Mapping[str, Effort] = {
-    "quick": Effort("quick", 8, (0.25, 0.5), (), tries=1, probes=3, samples=62, fine=False),
+    "quick": Effort("quick", 8, (0.25, 0.5), (), tries=1, probes=3, samples=62, alike=2, fine=False),
     "normal": Effort(
         "normal",
         16,
@@ -88,6 +91,8 @@ EFFORTS: Mapping[str, Effort] = {
         tries=2,
         probes=5,
         samples=124,
+        branches=(1,),
+        alike=4,
         trials=120,
         finalists=2,
         steps=600,
@@ -100,6 +105,8 @@ EFFORTS: Mapping[str, Effort] = {
         tries=4,
         probes=9,
         samples=248,
+        branches=(1, 2, 3),
+        alike=6,
         trials=1000,
         finalists=6,
         steps=2000,

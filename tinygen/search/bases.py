@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tinygen.compress.base import Evidence
+from tinygen.compress.branches import branches
 from tinygen.compress.recipe import of_content
 from tinygen.ir.graph import Graph
 from tinygen.passes import Pass, run_passes
+from tinygen.search.base import Effort
 from tinygen.search.ways import Entry
 
 
@@ -44,8 +46,12 @@ def applied(
     return graph, tuple(steps)
 
 
-def structures(ratios: Sequence[float], ranks: Sequence[float]) -> Iterator[tuple[Entry, ...]]:
-    """What bases are made by: pruning that removes each of the `ratios`, low rank that removes each of the `ranks`."""
-    for name, shares in (("prune", ratios), ("low-rank", ranks)):
+def structures(graph: Graph, effort: Effort) -> Iterator[tuple[Entry, ...]]:
+    """What bases are made by: pruning, low rank, and residual branches that go, as many as `graph` could do without."""
+    for name, shares in (("prune", effort.ratios), ("low-rank", effort.ranks)):
         for share in shares:
             yield ({"name": name, "ratio": share},)
+    sums = len({branch.add.name for branch in branches(graph)}) if effort.branches else 0
+    for count in effort.branches:
+        if count <= sums:
+            yield ({"name": "branches", "count": count},)

@@ -35,7 +35,7 @@ def finalists(candidates: Sequence[Candidate], made: Search) -> list[Candidate]:
 
 
 def _structure(candidate: Candidate) -> list[Entry]:
-    return [entry for entry in candidate.recipe["technique"] if entry["name"] in ("prune", "low-rank")]
+    return [entry for entry in candidate.recipe["technique"] if entry["name"] in ("prune", "low-rank", "branches")]
 
 
 def _trained(made: Search, candidate: Candidate) -> None:

@@ -20,6 +20,7 @@ from tinygen.search.ranking import frontier, rank
 from tinygen.search.recovery import recovered
 from tinygen.search.sampling import sampled
 from tinygen.search.study import kept
+from tinygen.search.uniform import uniform
 
 #: A base that promises so many times the noise of another at every size is not looked at.
 HOPE = 1.5
@@ -45,6 +46,7 @@ def search(problem: Problem, goal: Goal, effort: Effort, study: Study | None = N
     made = Search(problem, goal, effort, heard, trials)
     start = made.start()
     if not goal.met(start) or study is not None or goal == Goal(max_drop=goal.max_drop):
+        uniform(made)
         starts = started(made, start)
         if not goal.met(start):
             aimed(made, starts)
@@ -74,14 +76,14 @@ def _bytes(samples: Sequence[Sample]) -> bytes:
 
 def started(made: Search, start: Candidate) -> list[Start]:
     """The bases that promise something, with their curves: the plain one first, unless only others can fit."""
-    recipes = list(structures(made.effort.ratios, made.effort.ranks))
+    recipes = list(structures(made.plain, made.effort))
     made.begin("curves", len(recipes) + 1)
     plain = made.base(())
     starts = [_start(made, plain)]
     made.step()
     for recipe in recipes:
         base = made.base(recipe)
-        if _promises(starts[0], base):
+        if any(step.done for step in base.steps) and _promises(starts[0], base):
             starts.append(_start(made, base))
         made.step()
     limits = replace(made.goal, flash=None)
