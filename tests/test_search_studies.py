@@ -24,7 +24,7 @@ pytest.importorskip("optuna", reason="Optuna, which keeps studies, is missing")
 SHORT = """
 from dataclasses import replace
 from tinygen.search import base
-base.EFFORTS["quick"] = replace(base.EFFORTS["quick"], sizes=2, ratios=(), trials=6)
+base.EFFORTS["quick"] = replace(base.EFFORTS["quick"], sizes=2, ratios=(), alike=1, trials=6)
 from tinygen.cli import main
 main()
 """
@@ -106,7 +106,7 @@ def test_a_study_is_of_one_problem(folder: Path, monkeypatch: pytest.MonkeyPatch
         return cli(*words, "--effort", "quick", "-o", folder / "out", *others, code=code).stderr
 
     monkeypatch.setenv("PATH", str(folder / "nothing"))
-    monkeypatch.setattr(run, "started", interrupted)
+    monkeypatch.setattr(run, "uniform", interrupted)
     assert "s.study holds 0 candidates and 0 trials" in refused("net.tflite", "some.npz", code=130)
     again = "s.study holds 0 candidates and 0 trials"
     assert again in refused("net.tflite", "some.npz", "--flash", "3K", code=130), "another budget is no other problem"
