@@ -86,7 +86,7 @@ def test_the_first_wrong_layer_and_element_are_named(
 ) -> None:
     """The last weight of a layer is changed: its last unit is wrong, and all that follows."""
     folder = copy("dense")
-    edit(folder, rf"(int8_t dense_c\d+\[{size}\] = {{[^}}]*?)-?\d+,(\s+}})", r"\g<1>-127,\2")
+    edit(folder, rf"(int8_t dense_c\d+\[{size}\][^=]*= {{[^}}]*?)-?\d+,(\s+}})", r"\g<1>-127,\2")
     (checked,) = tinygen.verify(folder, on=on).checked
     assert checked.mismatch is not None
     assert checked.mismatch.layer == f"{layer} FULLY_CONNECTED" and checked.mismatch.tensor == f"dense{layer}"
@@ -96,7 +96,7 @@ def test_the_first_wrong_layer_and_element_are_named(
 
 def test_a_wrong_layer_that_the_output_hides_shows_on_the_host(copy: Callable[[str], Path]) -> None:
     folder = copy("hidden")
-    edit(folder, r"(hidden_c\d+\[12\] = {\s+)-?\d+,", r"\g<1>-127,")
+    edit(folder, r"(hidden_c\d+\[12\][^=]*= {\s+)-?\d+,", r"\g<1>-127,")
     host, qemu = tinygen.verify(folder).checked
     assert host.mismatch is not None and host.mismatch.layer == "0 FULLY_CONNECTED"
     assert qemu.mismatch is None
