@@ -18,6 +18,7 @@ from tinygen.compress import Evidence, compress
 from tinygen.compress.recipe import of_content
 from tinygen.errors import UsageError
 from tinygen.search import Candidate, Effort, Found, Goal, Problem, Progress, Study, engine, search
+from tinygen.search.base import silent
 from tinygen.search.bases import structures
 from tinygen.search.picture import picture
 from tinygen.search.ranking import frontier
@@ -177,6 +178,18 @@ def test_branches_are_bases_where_there_are_any() -> None:
     found = search(Problem(graph, few, HOST), Goal(flash=1500), effort, heard=heard.append)
     used = {entry["name"] for c in found.judged for entry in c.recipe["technique"]}
     assert "branches" in used and sum(event.phase == "curves" for event in heard) == 2
+
+
+@pytest.mark.usefixtures("few_ways")
+def test_settings_that_nearly_fit_are_worth_correcting() -> None:
+    """Of bases, not the one wins that happens to leave a few bytes: sizes are corrected later."""
+    made = engine.Search(there(), Goal(), TINY, silent, None)
+    base = made.base(())
+    options = {name: some[-1] for name, some in made.curves(base).items()}
+    flash = made.costs.of(made.walked(base, options)).flash
+    for share, fits in ((1.0, True), (0.99, True), (0.9, False)):
+        made.goal = Goal(flash=round(share * flash))
+        assert (made.trial(base, options)[0] == 0) == fits
 
 
 @pytest.mark.usefixtures("few_ways")

@@ -1,7 +1,8 @@
 """The budget search: from measured curves to a knapsack, from there to candidates that are compressed and judged.
 
-Bases (the model as it is, pruned, of lower rank) are judged as they are. For those that promise something, curves say
-what each layer's weights take and cost in each way; a knapsack solves them for a ladder of sizes and for the goal's.
+Settings that are the same for all layers come first. Then, for bases (the model as it is, pruned, of lower rank, or
+without some branches) that promise something, curves say what each layer's weights take and cost in each way; a
+knapsack solves them for a ladder of sizes and for the goal's.
 Its solutions are run through the techniques themselves. A study (`tinygen.search.study`) looks around them, and
 recovery trains the best.
 """
@@ -28,7 +29,7 @@ from tinygen.search.ways import Entry, Way, entries, ladder
 
 #: How often a solution of the knapsack is corrected by its true size, and bytes of a budget that may be left unused.
 CORRECTIONS, UNUSED = 6, 24
-#: So near to the goal's flash, as a share of it, the linker is asked.
+#: So near to the goal's flash, as a share of it, the linker is asked, and settings are worth correcting.
 CLOSE = 0.02
 #: The key of the plain model among candidates.
 PLAIN = "[]"
@@ -152,9 +153,13 @@ class Search:
         return applied(graph, ({"name": "entropy"},), evidence, self.problem.passes)[0]
 
     def trial(self, base: Base, options: Mapping[str, Option]) -> tuple[float, float]:
-        """How far `options` are above the goal's limits, and what they lose, nearly."""
-        graph = self.walked(base, options)
-        return self.goal.excess(self.costs.of(graph)), self.judge.loss(graph)
+        """How far `options` are above the goal's limits, and what they lose, nearly.
+
+        A few bytes of flash too many do not count: they are saved later, at next to no loss.
+        """
+        graph, most = self.walked(base, options), self.goal.flash
+        near = replace(self.goal, flash=None if most is None else round(most * (1 + CLOSE)))
+        return near.excess(self.costs.of(graph)), self.judge.loss(graph)
 
     def fitting(self, base: Base, curves: Curves) -> dict[str, Option]:
         """The knapsack's solution whose program just fits the goal, by the true size of its proxy.
