@@ -91,7 +91,7 @@ def test_two_processes_work_on_one_study(folder: Path) -> None:
     both = [start(folder, "-o", name) for name in ("one", "two")]
     for process in both:
         out, told = process.communicate(timeout=120)
-        assert process.returncode == 0 and told == "" and "wrote " in out
+        assert process.returncode == 0 and told == "" and "wrote " in out, told
     assert 6 <= trials(folder) <= 7, "those of both count; one more may have been under way"
     for name in ("one", "two"):
         assert frontier(folder / name)["fits"]

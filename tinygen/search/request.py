@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -147,12 +148,12 @@ class OutOfReach(BudgetError):
 
 
 def _writable(path: Path) -> Path:
-    """`path`, if a file there can be written; raises `UsageError` if not."""
-    there = path.exists()
+    """`path`, if a file there can be written; raises `UsageError` if not. Nothing is made: another may do that now."""
     try:
-        path.open("ab").close()
+        if path.exists():
+            path.open("ab").close()
+        else:
+            tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise UsageError(f"--study {path}: cannot be written: {error.strerror}") from None
-    if not there:
-        path.unlink()
     return path

@@ -162,13 +162,15 @@ def found(made: Search, start: Candidate) -> Found:
     """The outcome: the best candidate with its true cost, by the linker, and counted instructions."""
     made.begin("check", 1)
     goal, ranked = made.goal, sorted(made.candidates, key=lambda key: rank(made.goal, made.candidates[key]))
+    looked = list[str]()
     for key in ranked:
         candidate = made.candidates[key]
+        looked.append(key)
         cost = made.costs.exact(made.graph_of(candidate)[0], count=True)
         made.candidates[key] = replace(candidate, cost=cost)
         if goal.excess(cost) <= goal.excess(candidate.cost):
             break
-    key = min(ranked, key=lambda k: rank(goal, made.candidates[k]))
+    key = min(looked, key=lambda k: rank(goal, made.candidates[k]))
     best = made.candidates[key]
     made.step(best)
     judged = tuple(made.candidates.values())
