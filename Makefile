@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 SEED ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs site bench memory performance accuracy compression search floats zoo fuzz mutants differential clean
+.PHONY: help setup demo test lint docs site bench memory performance accuracy compression search floats zoo fuzz mutants differential users clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -84,6 +84,11 @@ differential: $(STAMP) ## compare with TensorFlow on models made for it
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[train]'
 	$(BIN)/python -m tests.differential.generate $(VENV)/corpus.zip --count 400 --seed $(SEED)
 	TINYGEN_CORPUS=$(CURDIR)/$(VENV)/corpus.zip $(BIN)/pytest tests/differential -n 2
+
+PYTHONS ?= python3.10 python3.11 python3.12 python3.13
+
+users: $(STAMP) ## do what a new user would, from the wheel, with each of PYTHONS
+	$(BIN)/python -m scripts.new_user $(PYTHONS)
 
 clean: ## remove everything that was made
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

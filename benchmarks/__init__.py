@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measurements against other tools, and on published networks. See docs/benchmarks.md."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What int8 costs each float model of the zoo: tinygen's quantization beside the TFLite converter's and onnxruntime's.
 
     python -m benchmarks.accuracy [--models WORD] [--tests N] [--splits N] [--json] [--write docs/accuracy.md]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The float models of the zoo, and the data that each is quantized by and judged on.
 
 Every set is shuffled with the number of a split as seed, unless it is said to be in order; the first samples calibrate,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/accuracy.md out of what was measured."""
 
 from __future__ import annotations

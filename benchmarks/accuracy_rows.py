@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the comparison of quantizers found: a row for each model, and what counts as at least as good."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The four MLPerf Tiny networks: instructions, flash and RAM beside those of TensorFlow Lite Micro with CMSIS-NN.
 
     python -m benchmarks.bench [--optimize balanced|speed|size|ram] [--cores all] [--json]

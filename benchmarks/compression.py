@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What compression gives on the zoo: goals with their recipes, and for each technique a curve of bytes against quality.
 
     python -m benchmarks.compression [--only WORD] [--seeds N] [--no-curves] [--verify] [--write docs/compression.md]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What compression is measured on: models of the zoo with data, split by a seed into samples to fit and to test."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/compression.md, its data (.json) and its picture (.svg), out of what was measured."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which published networks tinygen compiles to the golden bits, and why it refuses the others.
 
     python -m benchmarks.coverage [--json]

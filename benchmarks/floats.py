@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every float and every quantized ONNX model of the zoo, built for a Cortex-M4 and proved.
 
     python -m benchmarks.floats [--models WORD] [--json] [--write docs/floats.md]

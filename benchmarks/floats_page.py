@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/floats.md out of what was proved."""
 
 from __future__ import annotations

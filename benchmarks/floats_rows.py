@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `benchmarks.floats` proves of each model, how far it goes, and the sum of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the storage forms of weights cost and save, layer by layer, beside int8 weights.
 
     python -m benchmarks.forms [--core cortex-m4] [--forms codebook packed …]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """RAM: what networks need with each way to optimize, beside their goals, and what the planner saves on the whole zoo.
 
     python -m benchmarks.memory [--zoo] [--json]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/performance.md: what kernels do and cost, every figure measured when the page is made."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How small models of the zoo become at what loss, and what each technique contributes.
 
     python -m benchmarks.search [--rows WORD] [--seeds N] [--parts rows,ablation,searches] [--effort quick]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the page of search results is about: goals and recipes that reach them, and which recipes are taken apart."""
 
 from __future__ import annotations

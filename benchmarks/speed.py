@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Instructions on every core beside those of TensorFlow Lite Micro, code sizes, and the goals for both.
 
     python -m benchmarks.speed [--cores cortex-m4 cortex-m55 …] [--compiler clang] [--json]

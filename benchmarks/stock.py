@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The quantizers that others use, with their own defaults, and the runtimes that belong to them.
 
 A `Runner` takes samples and gives for each the float outputs of a model. TensorFlow is an extra of its own.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes the output of README's budget build into README (``make docs``)."""
 
 from __future__ import annotations

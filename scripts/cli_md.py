@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes docs/reference/cli.md from the command line's own help (``make docs``)."""
 
 from __future__ import annotations

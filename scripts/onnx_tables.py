@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which ONNX operators become which of ours, and on what conditions: read out of the functions that build them.
 
 A function of `tinygen/frontends/onnx` names the operators it emits, and the reasons for which it refuses a node. Its

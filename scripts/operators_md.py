@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes docs/operators.md from the operators themselves: their docstrings, and their constraints' sentences.
 
 python -m scripts.operators_md [--check]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes docs/reference/python.md from the docstrings of what ``import tinygen`` offers (``make docs``)."""
 
 from __future__ import annotations

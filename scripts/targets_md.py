@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes docs/targets.md from the files under targets/ (``make docs``)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random small int8 networks, in which some channels saturate for every input and some weights are zero."""
 
 from __future__ import annotations

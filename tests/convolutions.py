@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the tests of convolution-like operators share: weights, biases and output scales that make outputs vary."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights that the storage forms hold, and models that store theirs so."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`make fuzz`: broken models must end in one clear sentence and the exit code of a bad model, nothing else.
 
 Each case breaks a good model (see `tests/mutations.py`) and compiles what comes out, in a process whose memory and time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The laws every operator obeys, as functions for tests.
 
 `check_laws(models)` takes TFLite files (bytes) and holds, on random and corner inputs:

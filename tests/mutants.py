@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Deliberate bugs, each of which some test must notice.
 
     python tests/mutants.py [--only NAME]

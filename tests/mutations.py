@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ways to break a TFLite file, for `make fuzz`: bytes, 32-bit words, splices, and fields of the unpacked model."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Good models that converters seldom make: shapes computed from constants, no nodes, inputs that are outputs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX's own node tests (they come with the onnx package) for the operators that the ONNX frontend claims.
 
 A test gives a model of one node (some a function of several), inputs and outputs. Its integer inputs (axes, shapes,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX models for tests, and onnxruntime as their oracle."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A second opinion on plans: a program runs on an arena whose bytes are only names, in the order of its kernels.
 
 Shares nothing with the planner, nor with what kernels say of their overlaps: which bytes a kernel reads and writes, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small models that several test files build, run and break."""
 
 from __future__ import annotations

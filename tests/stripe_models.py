@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random small int8 networks of layers that can run on a few rows at a time: windows, strides, paddings, residuals."""
 
 from __future__ import annotations

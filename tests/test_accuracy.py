@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The comparison of quantizers: two fast models keep their limits, and a missed limit shows in the exit code."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Python API: what a build holds, that it repeats, what is refused, and that all of it is documented and typed."""
 
 from __future__ import annotations

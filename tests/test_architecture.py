@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rules that keep the code one way through: who may import whom, what templates may do, who finds data files."""
 
 from __future__ import annotations

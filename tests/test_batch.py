@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many samples at once: the same answers as one by one, also where a model does not stack."""
 
 from __future__ import annotations

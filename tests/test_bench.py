@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The comparisons with TensorFlow Lite Micro notice what they are for, and say so by their exit codes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Constants in a block of their own: replaced without linking again, refused where they belong to another model."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Memory that a program needs: budgets and their messages, measured sizes, and estimates where nothing measures."""
 
 from __future__ import annotations

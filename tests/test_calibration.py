@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Samples out of files, folders and Python objects; every mismatch is a sentence."""
 
 from __future__ import annotations

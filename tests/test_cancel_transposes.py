@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Transpositions cancel, and the graph means the same."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Groups of channels, and their removal: what is left computes what it computed with the others' weights at zero."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The C compiled for Cortex-M by clang, which pip installs: the same outputs, no warnings."""
 
 from __future__ import annotations

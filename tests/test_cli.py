@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command line: every command and option, every exit code by a real cause, and what goes where."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark of compression: what counts as reached, its tasks' splits, and the page that it writes."""
 
 from __future__ import annotations

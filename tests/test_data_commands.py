@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The commands that read data: evaluate, quantize, and build with calibration data."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Dead channels: where they go, where they must stay and why; that no bit changes, in TFLM's answers and in the C's."""
 
 from __future__ import annotations

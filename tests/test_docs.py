@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The documentation is true: pages made from data are current, links lead somewhere, what README names exists."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The text of the generated C: a golden example, and names and numbers that could break it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Time and energy out of instructions, against what was measured on boards."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a user sees when something is wrong: one sentence, an exit code of its own, and nothing half-written."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Evaluating what there is: float models, int8 models, folders with C, on the host and under QEMU."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The proofs of float and ONNX models: small ones hold on the host and under QEMU, and failures show."""
 
 from __future__ import annotations

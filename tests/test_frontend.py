@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TFLite files that are unusual, unsupported or wrong: what the graph is, or the exact error and what it says."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The frontier as a picture, out of candidates made up."""
 
 from __future__ import annotations

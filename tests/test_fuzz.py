@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The fuzzer itself: it repeats its cases, and notices each way in which a case can go wrong."""
 
 from __future__ import annotations

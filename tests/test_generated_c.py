@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The generated C as a compiler sees it: no warnings anywhere, no needs, no change from run to run."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Running the C on the host and under QEMU: results, instruction counts, stack, with a small model written by hand."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Models that misbehave: each kind is reported under its own name, on the host and on every core that can tell."""
 
 from __future__ import annotations

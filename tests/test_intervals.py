@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bounds on the integers hold for every input, and are reached where one operator is looked at."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keras files and SavedModel folders, which TensorFlow converts: the same numbers as Keras computes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Graph → Program → Plan: shared buffers and constants, outputs of every kind, in-place steps, --optimize."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figures of merit against cases worked out by hand, and against their definitions."""
 
 from __future__ import annotations

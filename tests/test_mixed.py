@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Activations in int16 for some layers: which are chosen, what they buy, and that files and C compute the same."""
 
 from __future__ import annotations

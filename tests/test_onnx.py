@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX models: those of the zoo compute what onnxruntime computes, and what is not supported says why."""
 
 from __future__ import annotations

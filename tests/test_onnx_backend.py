@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX's own node tests: what the frontend claims passes, but for what is listed here with the reason it gives."""
 
 from __future__ import annotations

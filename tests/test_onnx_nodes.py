@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Single ONNX nodes over drawn shapes, attributes and operator sets: real numbers as onnxruntime computes them."""
 
 from __future__ import annotations

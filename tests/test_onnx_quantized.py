@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Quantized ONNX models: every layer within a step of onnxruntime, and as accurate."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How far outputs may lie over inputs: the C computes the same at exactly that distance, and not one element nearer."""
 
 from __future__ import annotations

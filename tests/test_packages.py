@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each kind of package builds with its tools, or, where those cannot be had, with stand-ins for what they offer."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is in the wheel, and that it works from there."""
 
 from __future__ import annotations

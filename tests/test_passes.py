@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every lossless pass: where it fires, where it must not and why; that it keeps every bit, and says the same twice."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The arena planner and the scheduler, against brute force on small cases and known results on real networks."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plans against a simulator that shares nothing with the planner, and against garbage in all dead bytes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PlatformIO builds and tests what was generated, offline, on six emulated machines; and notices what is wrong."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`tinygen profile`: what layers take adds up to what the whole takes, and refusals say why."""
 
 from __future__ import annotations

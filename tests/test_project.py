@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """tinygen.toml: commands without arguments, in a folder that says what they are."""
 
 from __future__ import annotations

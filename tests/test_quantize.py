@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Quantization after training: every operator has a rule, what is folded keeps its meaning, int8 keeps the accuracy."""
 
 from __future__ import annotations

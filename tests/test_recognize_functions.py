@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Functions that models spell out are recognized by what they compute."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is refused says four things: the operator, the node's name, what is wrong with it, and what works instead."""
 
 from __future__ import annotations

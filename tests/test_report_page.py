@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """report.html in headless Chromium: nothing overlaps or runs out of the page, and tips tell what is under a pointer."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A model that takes its input row by row: the same bits, in less memory, also in the firmware of the example."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The budget search at the command line: what fits, what does not, contradictions, and what is written."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark of small models: what counts as reached, how recipes are taken apart, and the page that it writes."""
 
 from __future__ import annotations

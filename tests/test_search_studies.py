@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Studies at the command line: interrupted, resumed, shared by processes, refused for what is not theirs."""
 
 from __future__ import annotations

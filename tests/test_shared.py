@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several models in one firmware: one arena, one copy of what they share, and the outputs of each by itself."""
 
 from __future__ import annotations

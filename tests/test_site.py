@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The documentation as a site: it builds without a warning, and every command and program on its pages runs."""
 
 from __future__ import annotations

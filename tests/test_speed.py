@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The goals for speed and size notice what they are for; the page of performance shows what was measured."""
 
 from __future__ import annotations

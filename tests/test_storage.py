@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Storage forms: what lies in flash read back independently, which form is chosen, and all of them on Cortex-M."""
 
 from __future__ import annotations

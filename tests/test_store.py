@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The .tgm file: every operator comes back as it was, and a damaged file is refused in one sentence."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Chains of layers that run a few rows at a time give the bits that they give one after the other."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sums in floating point and their requantization, against integers of any size."""
 
 from __future__ import annotations

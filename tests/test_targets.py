@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Target data against independent witnesses: compilers say what flags mean, QEMU says what machines have."""
 
 from __future__ import annotations

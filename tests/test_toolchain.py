@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Running tools and measuring code, with a small library whose sizes are known by construction."""
 
 from __future__ import annotations

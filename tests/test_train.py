@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training: the same integers as the reference, structure kept bit for bit, damage made good, the same bytes again."""
 
 from __future__ import annotations

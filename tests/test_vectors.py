@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Input sets: random ones with corners, and those of the user's file."""
 
 from __future__ import annotations

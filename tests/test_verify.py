@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`verify` and `run` from Python: what is compared, how a difference is found, and what is said of it."""
 
 from __future__ import annotations

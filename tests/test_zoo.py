@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Published networks compute, bit for bit, what TensorFlow Lite Micro computes; and what is not covered says why."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds TFLite files for tests, with the schema's own object API (out of tflite-micro, which tinygen does not use)."""
 
 from __future__ import annotations

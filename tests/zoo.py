@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The zoo: small published networks, with what TensorFlow Lite Micro answers on five input sets each.
 
 The models are not part of this repository. `FOLDER` is ``TINYGEN_ZOO``, or ``shared/zoo`` beside the checkout.

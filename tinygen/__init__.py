@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """tinygen: a trained neural network in, dependency-free C for a microcontroller out, proven equal bit for bit.
 
 import tinygen

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Model file → files of C, with everything that is known about them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An int8 graph → everything that one build writes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Running a graph on many samples at once: operators that treat the first dimension as a batch get all of them in it.
 
 Whatever else there is runs sample by sample, so that every graph can be run. Values are arrays [samples, *shape].

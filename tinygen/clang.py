@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """clang as a second compiler for Cortex-M: that of the PyPI package ziglang, which pip installs, or the system's."""
 
 from __future__ import annotations

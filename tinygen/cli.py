@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command line. Everything it does is in `tinygen.api`; here are only words and tables."""
 
 from __future__ import annotations

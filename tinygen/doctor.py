@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What tinygen finds on this machine, what each find is needed for, and how to install what is missing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every way tinygen refuses, each with its own exit code.
 
 An error's text is one sentence a firmware engineer can act on: it names the file, node or option, says what was

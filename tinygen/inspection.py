@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a model file consists of, before anything is compiled."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A graph's steps in the order that takes least memory, with kernels whose scratch memory fits between the tensors."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Graph + target → Program: picks a kernel for each node, packs constants, names memory."""
 
 from __future__ import annotations

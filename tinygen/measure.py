@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the emitted C costs: from the compiler where there is one, else a labelled estimate."""
 
 from __future__ import annotations

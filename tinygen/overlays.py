@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which buffers of a step may share bytes, from what its kernel says."""
 
 from __future__ import annotations

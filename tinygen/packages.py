@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The generated C as a library of the usual build systems: the files that each of them wants beside it.
 
 A kind of package is a folder in ``templates/package``: every file below it becomes a file of the build, with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A PlatformIO project around a build: the C as a library, a firmware and tests that run on emulated machines.
 
 The project holds a development platform of its own (``platform/``), whose boards are QEMU's machines: PlatformIO

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What made the generated files: the command, the model, the target; and the name that they bear."""
 
 from __future__ import annotations

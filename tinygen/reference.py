@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Running a graph in numpy: with its exact integers, or in real numbers."""
 
 from __future__ import annotations

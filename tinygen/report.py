@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The machine-readable report of a build. Schema: docs/report-schema.md."""
 
 from __future__ import annotations

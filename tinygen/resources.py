@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where templates and targets lie: inside the installed package, or beside it in a checkout.
 
 The only module that knows. Works from a wheel, an editable install, a bare checkout and a zip on ``sys.path``.

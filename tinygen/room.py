@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How many bytes of memory are in use while a node runs, and how many are worth the instructions that they save."""
 
 from __future__ import annotations

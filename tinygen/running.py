@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Running what was built: on the host, under QEMU, in the reference; and verifying that all agree."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole frontier of a model: what users call."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which kernel computes each node: by instructions, by the bytes of its constants, or by its scratch memory."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several models → one C file for a firmware in which they never run at once."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A model's graph → the int8 graph that is compiled: quantized by samples of its inputs, and compressed if asked."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Targets: the cores and boards under ``targets/``, read and checked."""
 
 from __future__ import annotations

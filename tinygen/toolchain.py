@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compilers and emulators: finding them, running them, and measuring what they make of generated code."""
 
 from __future__ import annotations

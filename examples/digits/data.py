@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The handwritten digits that ship inside scikit-learn, split the same way everywhere.
 
     python examples/digits/data.py

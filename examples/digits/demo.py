@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole way on one screen: a trained network becomes C, runs on an emulated Cortex-M4 and recognises real digits.
 
     make demo

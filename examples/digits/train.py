@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trains the digit recogniser that the demo compiles: 8 x 8 grey images from scikit-learn, ten classes.
 
     pip install -e '.[train,examples]'

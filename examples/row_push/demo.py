@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A network that takes its image row by row, as a camera gives it, on an emulated Cortex-M4.
 
     python examples/row_push/demo.py

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A camera that gives an image row by row, to a network that takes it so: no image is ever in memory as a whole.
    digits.c is made by: tinygen build examples/digits/digits.tflite --target cortex-m4 --push-rows --optimize ram */
 #include <stdio.h>

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two networks in one firmware, which share an arena and kernels, on an emulated Cortex-M4.
 
     python examples/two_models/demo.py

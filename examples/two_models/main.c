@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Two networks that share one arena: a quick one answers, and where it is not sure, an exact one is asked. */
 #include "camera.h"
 #include "quick_exact.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The platform on a computer: stdio, and the address sanitizer if HARNESS_SANITIZE is defined. */
 #include "platform.h"
 

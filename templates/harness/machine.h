@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a Cortex-M offers the harness besides the platform: text, ticks and a look at the stack. */
 #ifndef HARNESS_MACHINE_H
 #define HARNESS_MACHINE_H

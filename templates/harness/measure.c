@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Counts SysTick ticks and used stack. */
 #include "machine.h"
 

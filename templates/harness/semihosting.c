@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The platform on a Cortex-M under a debugger or an emulator: Arm semihosting. */
 #include "machine.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From reset to main, and from a fault to the emulator's exit code. */
 #include "machine.h"
 

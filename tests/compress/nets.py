@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small networks with weights of the tests' choosing, in real numbers first and then in int8 on random samples."""
 
 from __future__ import annotations

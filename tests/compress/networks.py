@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A layer and small networks whose inputs are correlated, as those of real layers are."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Branches of residual sums: the one that is missed least goes, and the layers behind make up for it."""
 
 from __future__ import annotations

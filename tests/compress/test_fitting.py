@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What pruning and factoring stand on: least squares, the cost of going without inputs, noise that arrives, sizes."""
 
 from __future__ import annotations

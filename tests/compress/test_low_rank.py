@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Low rank: exact products lose only rounding, forms are counted and measured as they are, refusals say why."""
 
 from __future__ import annotations

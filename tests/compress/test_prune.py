@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Structured pruning: the right channels go, everywhere they reach, and the layers behind make up for it."""
 
 from __future__ import annotations

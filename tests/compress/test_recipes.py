@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recipes and the runner, with a technique made for it: settings, order, evidence, what each line says."""
 
 from __future__ import annotations

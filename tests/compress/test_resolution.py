@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A smaller image in front of a network that ends in a global pool: ports stay, the rest shrinks and is fitted."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What changes weights does what it says, knows what outputs need, and keeps what came before it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The corpus of converted networks, for the tests that read it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random small networks, quantized to int8 by TensorFlow's own converter: the corpus of the differential tests.
 
     python -m tests.differential.generate corpus.zip --count 300 --seed 1

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random networks out of TensorFlow's converter: TFLM == reference == C, for every one of them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is exported as ONNX is read back as the same integers, and onnxruntime computes them within a step a layer."""
 
 from __future__ import annotations

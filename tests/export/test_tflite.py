@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is exported reads back as the same graph, and TFLM computes the same from both files."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A model of two steps, y = 2 * x + b, written by hand as tinygen would, to test what runs generated code."""
 
 from __future__ import annotations

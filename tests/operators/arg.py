@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files and refusals of ARG_MAX and ARG_MIN."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Strategies for operators of two broadcast inputs."""
 
 from __future__ import annotations

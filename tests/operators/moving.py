@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the tests of operators that only move data share: files of one node whose tensors have one type."""
 
 from __future__ import annotations

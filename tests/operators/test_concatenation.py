@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CONCATENATION and PACK, and SPLIT, SPLIT_V and UNPACK, which undo them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DEPTH_TO_SPACE and SPACE_TO_DEPTH, which undo each other."""
 
 from __future__ import annotations

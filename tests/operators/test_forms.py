@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Storage forms of weights: for each form and operator, the C computes what the reference and the plain kernel do."""
 
 from __future__ import annotations

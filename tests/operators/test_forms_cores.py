@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kernels of storage forms for instructions of some cores: they compute what the reference does."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LEAKY_RELU."""
 
 from __future__ import annotations

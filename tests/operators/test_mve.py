@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kernels for MVE: they compute what the reference does, in their portable form and on Cortex-M55."""
 
 from __future__ import annotations

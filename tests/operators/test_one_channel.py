@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Depthwise convolutions of images with one channel: kernels of convolutions compute them, here and on cores."""
 
 from __future__ import annotations

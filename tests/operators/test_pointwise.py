@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """EXP, LOG, ERF, GELU, SILU, HARD_SIGMOID and POW: int8 tables that are correctly rounded."""
 
 from __future__ import annotations

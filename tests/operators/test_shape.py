@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SHAPE, whose node no kernel computes: a pass replaces it by its value."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sparse forms of weights: what is packed, what the C makes of it, which form is chosen."""
 
 from __future__ import annotations

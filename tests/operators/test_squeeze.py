@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SQUEEZE and EXPAND_DIMS, which undo each other."""
 
 from __future__ import annotations

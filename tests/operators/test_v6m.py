@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kernels for Armv6-M: they compute what the reference does, in their portable form and on Cortex-M0."""
 
 from __future__ import annotations

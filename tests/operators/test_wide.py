@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Operators with int16 activations (TFLite's 16x8 quantization)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the tests of one-input int8 operators share."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The knapsack against every combination of options."""
 
 from __future__ import annotations

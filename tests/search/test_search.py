@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The budget search on a small network: it fits, proves itself, repeats itself, goes on where it stopped."""
 
 from __future__ import annotations

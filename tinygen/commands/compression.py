@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compressing a model: the command, and the options that `build` has, too."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``tinygen platformio``: a PlatformIO project around a build."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command that shows where instructions go."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a search is at, on a terminal; and what is left of it if it is interrupted."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """tinygen.toml: what the commands do in a folder without being told, and ``tinygen init``, which writes it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``tinygen report`` and ``tinygen compare``: pictures of a build, and of what differs between two."""
 
 from __future__ import annotations

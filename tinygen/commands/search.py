@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Searching for what fits a budget: the command, the options that `build` has, too, and the tables."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`tinygen build` for several models that never run at once."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the commands share: where they print, and options that several of them take."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compression: int8 Graph + samples of its inputs → a smaller int8 Graph that means nearly the same."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a technique of compression is, what it may look at, and in which order techniques make sense."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fewer bits: weights on a uniform grid of 2 to 8 bits, ternary or binary ones, each filter with the scale that fits.
 
 The stored integers are small, their scales larger by as much, and requantization takes care of it: no operator changes.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Removing branches of residual blocks: of what a sum adds, one side stays, and the layers behind make up for it.
 
 Networks with shortcuts hold up when single branches are taken out (A. Veit et al., Residual Networks Behave Like

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Entropy coding: asks for Huffman codes (D. Huffman, 1952) for the weights of layers where nothing else is as small.
 
 The last step of Deep Compression (S. Han et al., 2016). No bit of any output changes, but unpacking takes time: so it

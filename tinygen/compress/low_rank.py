@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Low rank: a layer becomes two or three smaller ones, where they are smaller and faster together.
 
 See `tinygen.compress.fitting.factors` for the forms. Factors are those of the layer that fits the original's outputs

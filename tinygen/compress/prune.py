@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Structured pruning: whole channels go, wherever they reach, and the layers that read them make up for it.
 
 Channels go in groups (`tinygen.passes.channels`): a residual sum and all that is added to it, a depthwise convolution

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recipes: which techniques, in which order, with which settings. As TOML, or as options of the command line.
 
     [[technique]]

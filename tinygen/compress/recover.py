@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recovery: trains the weights that compression left, as it left them, until outputs are near the original's again.
 
 The network is trained with its own integers (quantization-aware training; B. Jacob et al., Quantization and Training of

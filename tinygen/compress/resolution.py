@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lower resolution: the network computes on a smaller image, which an average pool makes of the model's input.
 
 For networks of convolutions that end in a global pool, which give answers of one shape whatever the image's size. Every

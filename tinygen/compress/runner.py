@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Techniques one after the other, and what each of them bought."""
 
 from __future__ import annotations

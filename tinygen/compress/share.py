@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weight sharing: few distinct values in each tensor, so that a weight is stored as an index into a small codebook.
 
 Deep Compression (S. Han et al., 2016) shares by k-means of the weights. Here values are what is best for the outputs:

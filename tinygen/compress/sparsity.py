@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weight pruning: weights become zero where outputs miss them least, and the others make good what is gone.
 
 Which ones go, and what the others become: `obs`. What stays is rounded to int8 again by coordinate descent, so that

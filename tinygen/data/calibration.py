@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Samples of a model's inputs, to calibrate or evaluate it with: from files, folders, or Python.
 
 What may be a source:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bringing samples to the shape, element type and units that a model's input has."""
 
 from __future__ import annotations

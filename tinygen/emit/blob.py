@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All constants of a program as one block of bytes, which can be replaced without linking again."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the templates print of calls, and of loops over the rows of several layers."""
 
 from __future__ import annotations

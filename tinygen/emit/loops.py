@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Loops over the rows of several layers, as the items that the templates print."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Program + Plan → {file name: text}. Writes nothing."""
 
 from __future__ import annotations

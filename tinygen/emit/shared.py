@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several programs that never run at once as one C file: one copy of each kernel and of each array of constants."""
 
 from __future__ import annotations

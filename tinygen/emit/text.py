@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Program + Plan → the items that the templates print: names, numbers and expressions as text."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How good a model is on data: in float, in the integer reference, and as emitted C, side by side."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figures of merit of outputs, real numbers [N, elements]. Of equal outputs the first wins, as argmax has it."""
 
 from __future__ import annotations

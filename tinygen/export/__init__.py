@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exporters: Graph → model file, to use a quantized model elsewhere."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Graph → ONNX file in QDQ form: float operators between QuantizeLinear and DequantizeLinear, per-channel weights.
 
 Inputs and outputs are float32 in the graph's own layout. Operators on images are NCHW, as ONNX wants them; a tensor

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which ONNX nodes stand for the operators that move values, and for conversions."""
 
 from __future__ import annotations

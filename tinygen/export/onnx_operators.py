@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which ONNX nodes stand for an operator: layers, pools and functions; `onnx_movement` has those that move values."""
 
 from __future__ import annotations

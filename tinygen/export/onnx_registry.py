@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which function writes which operator as ONNX, and what those for several inputs share."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ONNX file as it grows: values in several orders of dimensions, constants, QuantizeLinear and DequantizeLinear."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rewriting a graph so that a TFLite file can say it: TFLite knows the paddings SAME and VALID only.
 
 Other paddings of convolutions become a PAD node in front, of MAX_POOL_2D a PADV2 with the smallest number; a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Graph → TFLite flatbuffer. What `frontends/tflite.py` reads back is the same graph, unless paddings had to be nodes.
 
 The layout follows the schema (tensorflow/lite/schema/schema.fbs, version 3a). The same graph gives the same bytes.

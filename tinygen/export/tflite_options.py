@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Attributes → TFLite's option tables: `frontends/tflite_options.py` the other way round.
 
 A field `begin_mask` is written with the schema's ``AddBeginMask`` and so on; `_WRITERS` lists the fields that are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Models with int8 weights under float activations (dynamic-range quantization), taken as float models."""
 
 from __future__ import annotations

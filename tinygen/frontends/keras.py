@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keras models (.keras, .h5) and SavedModel folders → float TFLite, by TensorFlow in a process of its own.
 
 TensorFlow is an optional dependency, takes seconds to import and writes to stderr as it pleases; the process keeps all

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The process that runs TensorFlow: python -m tinygen.frontends.keras_worker MODEL OUT SHAPES.
 
 MODEL is a .keras or .h5 file or a SavedModel folder, OUT the .tflite file to write, SHAPES a JSON object of the sizes

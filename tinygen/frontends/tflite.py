@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TFLite flatbuffers → Graph. The file is not trusted: every count, index and size is checked before it is used."""
 
 from __future__ import annotations

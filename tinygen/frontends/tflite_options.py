@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TFLite's option tables → attributes. A field of an operator's attributes is read from the option of the same name.
 
 `begin_mask` comes from ``BeginMask()`` and so on, so that most operators need nothing here; `_READERS` lists the fields

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The graph: what a model computes, as frozen records with tensors by name."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The program: what will run, in order. Kernel calls with packed constants, and the memory they name."""
 
 from __future__ import annotations

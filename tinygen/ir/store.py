@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A graph as bytes and back: what `tinygen verify` runs, on any machine, without the model file.
 
 A zip (numpy's .npz) of the constants and one JSON text. The same graph gives the same bytes.

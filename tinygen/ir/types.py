@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tensor types: shape, element type and quantization."""
 
 from __future__ import annotations

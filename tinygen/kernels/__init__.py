@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kernels: how each operator is computed on a core. The registry is the package's own list of files."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a kernel is: one way to compute an operator on a core.
 
 A kernel is a C function in ``templates/kernels/<template>.c.j2`` whose first argument is a struct of parameters that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """BATCH_MATMUL in plain C: with one constant matrix on the right it is a FULLY_CONNECTED, which packs that matrix."""
 
 from __future__ import annotations

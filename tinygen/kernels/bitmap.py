@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DEPTHWISE_CONV_2D and TRANSPOSE_CONV with weights as a bitmap: they are unpacked, and zeros are multiplied.
 
 CONV_2D and FULLY_CONNECTED skip the zeros instead: see sparse.py.

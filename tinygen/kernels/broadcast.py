@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parameters of kernels with two inputs that broadcast (``templates/kernels/common/broadcast.j2``)."""
 
 from __future__ import annotations

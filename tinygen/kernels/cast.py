@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CAST: between integers, from float, to float."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parameters that the kernels of convolution-like operators share (``templates/kernels/common/channels.j2``)."""
 
 from __future__ import annotations

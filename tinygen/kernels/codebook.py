@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights that have few distinct values: indices into a table of them, one table for each group of output channels.
 
 Han et al., "Deep Compression" (2016), section 3; a table holds what values there are, and may be of any size up to 64.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CONV_2D in plain C, which also computes the depthwise convolutions whose multiplier is not 1, as grouped ones."""
 
 from __future__ import annotations

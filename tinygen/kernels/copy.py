@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All bytes of a tensor, as they are: outputs that are constants, and views of constants."""
 
 from __future__ import annotations

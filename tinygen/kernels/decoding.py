@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """FULLY_CONNECTED with stored weights that are decoded while they are multiplied.
 
 For few rows of the input, where unpacking a weight would cost as much as using it. The C function comes from

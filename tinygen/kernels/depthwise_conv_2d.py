@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DEPTHWISE_CONV_2D in plain C, four channels at a time. Other multipliers than 1, and fewer channels: see conv_2d."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Convolutions and dense layers with the DSP extension: int8 values are widened to int16, two products an instruction.
 
 In a convolution, two filters times three windows take 8 instructions for 12 products: loads of the filters' and the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Numbers of integer types, as ``templates/kernels/common/elements.c.j2`` reads and writes them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights in Huffman codes, with runs of the most common value where that is shorter: for sparse and peaked weights.
 
 Huffman, "A method for the construction of minimum-redundancy codes" (1952); runs and codes for pruned and shared

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parameters of kernels that fill with one value (``templates/kernels/common/fill.c.j2``)."""
 
 from __future__ import annotations

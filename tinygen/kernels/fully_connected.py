@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """FULLY_CONNECTED in plain C: a matrix product, also for 1x1 convolutions and products with a constant matrix."""
 
 from __future__ import annotations

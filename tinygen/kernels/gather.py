@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """GATHER, by constant indices or by indices computed at run time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small numbers as a stream of bytes (``templates/kernels/common/indices.c.j2``), and tables for groups of channels."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CONCATENATION, PACK, SPLIT, SPLIT_V and UNPACK: parts of a whole along an axis."""
 
 from __future__ import annotations

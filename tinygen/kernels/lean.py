@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kernels that are the same C as others with less scratch memory: for those who look for the least memory."""
 
 from __future__ import annotations

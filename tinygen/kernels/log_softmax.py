@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LOG_SOFTMAX: int8 with a table of exponentials, and float32."""
 
 from __future__ import annotations

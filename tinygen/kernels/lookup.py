@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every operator that maps one int8 value to another, as a 256-byte table made by its own reference."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MIRROR_PAD: each run of bytes from where the mirror shows it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Strided copies: `Move` says what goes where, `move_kernels` makes the kernels of operators that are made of moves."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Convolutions and matrix products with the vectors of Armv8.1-M (MVE).
 
 Sixteen int8 products in each instruction (VMLADAVA): two rows of inputs times two filters share their loads, so that 64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CONV_2D and FULLY_CONNECTED with the DSP extension where weights are small numbers.
 
 A codebook of up to 16 values: a byte holds the numbers of two weights, and a table in scratch memory has, for each

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """FULLY_CONNECTED with vectors (MVE) and up to 16 values of weights, also on a grid: they are gathered from a table.
 
 A byte holds the numbers of two weights, 16 apart; four units share a load of the input, so that 128 products take 31

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Depthwise convolutions of images with one channel, as convolutions: each output channel has a filter of its own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How far a kernel's output may lie over its input: from what each output reads, and the order in which outputs come.
 
 All kernels here write outputs from the first byte to the last, in groups of units: a unit is an output pixel with all

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights of few bits: whole steps from a lowest value, with a grid for each group of output channels.
 
 4-bit, 2-bit, ternary and binary weights are such grids: {-8 … 7}, {-2 … 1}, {-a, 0, a}, {-a, a}. Three, five or six

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PAD and PADV2: one sweep over the output."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """AVERAGE_POOL_2D and MAX_POOL_2D in plain C, of int8 four channels at a time where there are as many."""
 
 from __future__ import annotations

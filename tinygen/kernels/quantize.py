@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """QUANTIZE: tables between 8-bit types, arithmetic for the others."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """RESIZE_NEAREST_NEIGHBOR: repeated pixels where each is shown equally often, or else a table of rows and columns."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """AVERAGE_POOL_2D and MEAN over images whose rows come a few at a time: sums in scratch memory, outputs at the end."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LOGISTIC and TANH of int16, interpolated in one table. Of int8 they are tables."""
 
 from __future__ import annotations

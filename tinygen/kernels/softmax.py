@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SOFTMAX with a table of exponentials."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CONV_2D and FULLY_CONNECTED that neither store nor multiply zero weights: four forms in one frame.
 
 The weights are taken as rows [filters, depth], where depth runs over a window's rows, columns and channels. A form says

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`blocks` of weights with the DSP extension: a stored block is widened once, and multiplied with widened inputs.
 
 In a convolution, the windows are those of the plain kernel (dsp.py), widened three by three. The blocks of one filter

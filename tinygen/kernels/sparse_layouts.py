@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which weights of a matrix [filters, depth] are stored, and how their places are: see templates/kernels/sparse."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sparse weights that are unpacked with their zeros for kernels which are faster than passing over zeros in plain C.
 
 Where many pixels share what unpacking takes, these are convolutions with the DSP extension, with vectors, on Armv6-M.

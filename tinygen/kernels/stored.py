@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kernels for weights in a storage form: a decoder unpacks some filters into scratch memory for the plain kernel.
 
 A `Form` has a decoder in ``templates/kernels/common/<form>.c.j2``, which defines `<form>_t` (the fields that `pack`

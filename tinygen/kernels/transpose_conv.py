@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TRANSPOSE_CONV in plain C, output by output, without memory for sums."""
 
 from __future__ import annotations

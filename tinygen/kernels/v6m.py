@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Convolutions and matrix products for Armv6-M (Cortex-M0, M0+), whose products have 32 bits and take a cycle.
 
 Two activations packed 16 bits apart make two products in one multiplication. Two taps of them are added before the low

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ABS: the magnitude of x, int8 (AbsEvalQuantized of micro/kernels/elementwise.cc)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ADD: the sum of two tensors, with broadcasting and a fused activation (micro/kernels/add_common.cc)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What ARG_MAX and ARG_MIN share: the index of the first extreme element along one constant axis (arg_min_max.h)."""
 
 from __future__ import annotations

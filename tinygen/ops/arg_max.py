@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ARG_MAX: the index of the first largest element along one axis (reference/arg_min_max.h)."""
 
 from __future__ import annotations

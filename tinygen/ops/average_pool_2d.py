@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """AVERAGE_POOL_2D: the mean of each window's cells, rounded half away from zero (reference/integer_ops/pooling.h)."""
 
 from __future__ import annotations

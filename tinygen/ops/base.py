@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an operator is: its meaning in real numbers, its exact integers, and what it asks of a node.
 
 One file per operator in this package; each defines ``OP`` and is found by being there. See `docs/operators.md` (made

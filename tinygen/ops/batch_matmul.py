@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """BATCH_MATMUL: products of matrices, with broadcasting over the other dimensions (reference/batch_matmul.h).
 
 Inputs int8 [..., rows, depth] and [..., depth, columns], per tensor, with any zero points; `adj_x` and `adj_y` say that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """BATCH_TO_SPACE_ND: SPACE_TO_BATCH_ND undone, and the edges cropped (reference/batch_to_space_nd.h)."""
 
 from __future__ import annotations

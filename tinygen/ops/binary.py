@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What operators of two broadcast inputs share: element types, shapes, and inputs brought to one scale."""
 
 from __future__ import annotations

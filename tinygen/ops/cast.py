@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CAST: one element type to another, as C converts them (micro/kernels/cast.cc).
 
 Floats are truncated to int32 (saturating, as Arm cores do; 0 for what is not a number), then to the narrower type;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CONCATENATION: tensors joined along an axis (reference/concatenation.h).
 
 TFLM copies bytes and refuses int8 inputs of another scale or zero point than the output's, and so does this.

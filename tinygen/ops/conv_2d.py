@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CONV_2D: 2-D convolution (reference/integer_ops/conv.h).
 
 Input NHWC int8, weights OHWI int8 (symmetric), bias int32 or absent, output NHWC int8. Groups are implied where the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What CONV_2D, DEPTHWISE_CONV_2D, TRANSPOSE_CONV, FULLY_CONNECTED and BATCH_MATMUL share.
 
 All of them are int32 sums of int8 products, plus a bias, requantized per output channel or per tensor. TFLite's 8-bit

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DEPTH_TO_SPACE: channels become squares of pixels (reference/depth_to_space.h). NHWC."""
 
 from __future__ import annotations

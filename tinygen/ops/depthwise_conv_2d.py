@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DEPTHWISE_CONV_2D: each input channel convolved with its own filters (reference/integer_ops/depthwise_conv.h).
 
 Input NHWC int8, weights [1, kernel_h, kernel_w, channels * multiplier] int8 (symmetric), bias int32 or absent, output

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DEQUANTIZE: int8, uint8 or int16 to the float32 numbers they stand for (reference/dequantize.h)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ELU: x where x >= 0, exp(x) - 1 below. int8: a 256-entry table in TFLM (micro/kernels/elu.cc); float32 folds away."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ERF: the error function, of ONNX. int8: correctly rounded (tinygen/ops/pointwise.py)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """EXP: e to the power of x. int8: correctly rounded (tinygen/ops/pointwise.py); float32 folds away."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """EXPAND_DIMS: with a dimension of size 1 inserted (micro/kernels/expand_dims.cc)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """gemmlowp's fixed-point functions in numpy, bit for bit, on raw integers.
 
 A number in Qm.(31-m) is an int64 array `raw` that stands for raw / 2^(31-m); all values fit int32. Sources: gemmlowp's

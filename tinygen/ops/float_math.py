@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """exp and log in double, with one rounding per operation in a fixed order, so that C can repeat them bit for bit.
 
 Their error is about one unit of the last place of a double, so that a result rounded to float32 is the nearest one but

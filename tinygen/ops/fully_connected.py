@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """FULLY_CONNECTED: rows of the input times a matrix (reference/integer_ops/fully_connected.h).
 
 Input int8 of any rank, taken as [rows, depth]; weights int8 [units, depth]; bias int32 [units] or absent; output int8

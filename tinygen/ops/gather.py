@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """GATHER: the slices of an axis that the indices (input 1) name (micro/kernels/gather.cc).
 
 An index computed at run time may lie outside the axis. TFLM then reads memory that is not the tensor's; here the

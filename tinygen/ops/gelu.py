@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """GELU: x times the normal distribution function of x, or its approximation by tanh.
 
 int8: correctly rounded (tinygen/ops/pointwise.py).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """HARD_SIGMOID: alpha * x + beta, clamped to 0..1, of ONNX. int8: correctly rounded (tinygen/ops/pointwise.py)."""
 
 from __future__ import annotations

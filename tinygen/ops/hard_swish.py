@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """HARD_SWISH: x * clamp(x + 3, 0, 6) / 6, int8, in 16-bit fixed point (reference/hard_swish.h)."""
 
 from __future__ import annotations

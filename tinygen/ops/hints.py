@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What to do about a node of another element type than int8: a model in float32 has that problem in every node."""
 
 from __future__ import annotations

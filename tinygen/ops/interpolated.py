@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TFLite's functions of an int16 value: tables of which two neighbours are interpolated."""
 
 from __future__ import annotations

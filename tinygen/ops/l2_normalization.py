@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """L2_NORMALIZATION: each row (last dimension) by its Euclidean norm, int8 (reference/integer_ops/l2normalization.h).
 
 The output has scale 1/128 and zero point 0. Rows of zeros stay zeros.

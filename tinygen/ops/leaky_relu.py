@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LEAKY_RELU: x where it is positive, else alpha x, int8 (reference/leaky_relu.h, micro/kernels/leaky_relu.cc)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LOG: the natural logarithm. int8: correctly rounded (tinygen/ops/pointwise.py), of 0 the smallest output."""
 
 from __future__ import annotations

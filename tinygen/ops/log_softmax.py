@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LOG_SOFTMAX over the last dimension: x - log(sum(exp x)), int8 or float32 (reference/log_softmax.h).
 
 int8 output has scale 1/16 and zero point 127; the arithmetic is gemmlowp's (see softmax.py), with a logarithm in Q5.26.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LOGISTIC: 1 / (1 + exp(-x)) (reference/integer_ops/logistic.h).
 
 Output scale 1/256 and zero point -128 of int8, scale 1/32768 and zero point 0 of int16, which interpolates in a table.

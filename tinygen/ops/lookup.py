@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LOOKUP: a function of one int8 value, as a table. No model file has it: passes make it out of chains of operators.
 
 Input 1 is the table, int8 [256] for inputs -128..127, in the output's quantization.

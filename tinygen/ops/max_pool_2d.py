@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MAX_POOL_2D: the largest of each window's cells (reference/integer_ops/pooling.h)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MAXIMUM: the larger of two tensors, element by element, with broadcasting (reference/maximum_minimum.h)."""
 
 from __future__ import annotations

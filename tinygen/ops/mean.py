@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MEAN along axes (micro/kernels/reduce_common.cc, QuantizedMeanOrSum of reference/reduce.h)."""
 
 from __future__ import annotations

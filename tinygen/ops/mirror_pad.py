@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MIRROR_PAD: a border that mirrors the input at its edges (micro/kernels/mirror_pad.cc)."""
 
 from __future__ import annotations

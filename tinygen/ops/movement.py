@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What operators share that only move values: they compute nothing, so one rule serves integers and real numbers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MUL: the product of two tensors, with broadcasting and a fused activation (micro/kernels/mul_common.cc)."""
 
 from __future__ import annotations

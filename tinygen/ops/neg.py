@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """NEG: -x. int8: rounded halves away from zero (TFLM has none, LiteRT's ignores the scales); float32 folds away."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TFLite's fixed-point arithmetic, in numpy, exact for every input.
 
 Source: tensorflow/lite/kernels/internal/{common.cc,quantization_util.cc,common.h} and gemmlowp's fixedpoint.h, with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PACK: tensors of one shape stacked along a new axis (micro/kernels/pack.cc)."""
 
 from __future__ import annotations

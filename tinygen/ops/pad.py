@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PAD: a border of zeros (reference/pad.h). In quantized tensors zero is the zero point."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PADV2: a border of a given value (input 2) (reference/pad.h)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Operators that are a function of one value: int8 by a table in float64, correctly rounded; float32 folds away."""
 
 from __future__ import annotations

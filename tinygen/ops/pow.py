@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """POW: x to the power of a constant (input 1, one element). int8: correctly rounded (tinygen/ops/pointwise.py)."""
 
 from __future__ import annotations

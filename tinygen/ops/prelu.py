@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PRELU: x where it is positive, else alpha x, with a tensor alpha that broadcasts, int8 (reference/prelu.h)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """QUANTIZE: floats to int8 or int16, or integers to another scale, zero point or type (micro/kernels/quantize.cc).
 
 Sources: AffineQuantize of reference/quantize.h (division in float32, rounded half away from zero) and Requantize of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What RELU, RELU6 and RELU_N1_TO_1 share: a requantization that ends in a clamp."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """REDUCE_MAX: the largest element along axes (micro/kernels/reduce_common.cc)."""
 
 from __future__ import annotations

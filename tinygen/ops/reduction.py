@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What operators that reduce along constant axes share: MEAN, SUM, REDUCE_MAX, REDUCE_MIN (reference/reduce.h)."""
 
 from __future__ import annotations

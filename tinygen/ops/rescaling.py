@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What operators share that bring integers from the input's scale to the output's: the ratio of scales, its rounding.
 
 Ratios are computed in float64, as TFLM does since 2026; before, some operators divided in float32 first, which differs

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """RESHAPE: the same bytes under another shape (micro/kernels/reshape.cc).
 
 The output's shape is the declared one, as in TFLM, which ignores both the shape input and the option `new_shape`. Here

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """RESIZE_BILINEAR: NHWC images interpolated to another size, in 10-bit fixed point (reference/resize_bilinear.h)."""
 
 from __future__ import annotations

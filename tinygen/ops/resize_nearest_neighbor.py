@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """RESIZE_NEAREST_NEIGHBOR: each output pixel is the nearest input pixel (reference/resize_nearest_neighbor.h). NHWC.
 
 Which pixel is the nearest is part of the definition, float32 arithmetic included, so `real` moves the same pixels.

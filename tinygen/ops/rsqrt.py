@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """RSQRT: 1 / sqrt(x), int8, in fixed point (RsqrtEvalQuantized of micro/kernels/elementwise.cc).
 
 0 gives the largest output. So do negative numbers here, at which TFLM stops with an error.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Constraints and signatures that many operators share. Each constraint's docstring is what the user reads."""
 
 from __future__ import annotations

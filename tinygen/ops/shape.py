@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SHAPE: the input's dimensions, which are known when the model is compiled (micro/kernels/shape.cc)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shape rules that several operators share: broadcasting, axes, windows."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SILU: x times the logistic function of x, also called swish, of ONNX. int8: correctly rounded (ops/pointwise.py)."""
 
 from __future__ import annotations

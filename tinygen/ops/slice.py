@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SLICE: a box of the input, from `begin` (input 1) with `size` (input 2) (reference/slice.h)."""
 
 from __future__ import annotations

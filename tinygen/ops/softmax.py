@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SOFTMAX over the last dimension: exp(beta x) / sum(exp(beta x)) (reference/softmax.h).
 
 Of int8, the output has scale 1/256 and zero point -128. Differences to the row's maximum go through gemmlowp's exp in

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SPACE_TO_BATCH_ND: the pixels of each place in a block become an image of their own (reference/space_to_batch_nd.h).
 
 [N, H, W, C], or [N, H, C], whose block then has one side. The border is zero, in quantized tensors the zero point, as

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SPACE_TO_DEPTH: squares of pixels become channels (reference/space_to_depth.h). NHWC."""
 
 from __future__ import annotations

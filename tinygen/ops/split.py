@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SPLIT: a tensor (input 1) cut into equal parts along an axis (input 0) (micro/kernels/split.cc)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SPLIT_V: a tensor cut into parts of given sizes (input 1) along an axis (input 2) (micro/kernels/split_v.cc)."""
 
 from __future__ import annotations

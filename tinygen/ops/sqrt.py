@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SQRT: the square root; of negative numbers 0. int8: LiteRT's table in float32 (TFLM has none); float32 folds away."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SQUARED_DIFFERENCE: (a - b)^2 with broadcasting (micro/kernels/squared_difference.cc)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SQUEEZE: without its dimensions of size 1, or without those listed (micro/kernels/squeeze.cc)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """STRIDED_SLICE: numpy's x[begin:end:stride, …] with masks (reference/strided_slice.h).
 
 Inputs 1, 2 and 3 (begin, end, strides) hold one entry for each item between the brackets. TFLM wants one for each

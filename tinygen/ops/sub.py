@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SUB: the difference of two tensors, with broadcasting and a fused activation (micro/kernels/sub_common.cc, sub.h).
 
 Ratios of scales are float64, as ADD's and LiteRT's. TFLM up to August 2026 computed them in float32, which with some

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sums of integer products in floating point, where that is exact, and their requantization: fast, and the same bits.
 
 BLAS multiplies matrices of floats many times faster than numpy does integers; integers below 2^24 are exact in float32,

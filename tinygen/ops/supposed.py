@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A float node as the int8 node it would become, before anything is known of its values.
 
 The scales are supposed: any will do to ask whether an operator can be compiled with these shapes and attributes.

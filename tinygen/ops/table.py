@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nodes that are functions of one int8 value, as tables."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TANH: the hyperbolic tangent (reference/integer_ops/tanh.h).
 
 Zero point 0, output scale 1/128 of int8 and 1/32768 of int16, which is 2 sigmoid(2 x) - 1, interpolated in a table.

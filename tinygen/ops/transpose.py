@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TRANSPOSE: the dimensions in another order (reference/transpose.h)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TRANSPOSE_CONV: the transpose of a 2-D convolution (reference/integer_ops/transpose_conv.h).
 
 Inputs: the output's shape (int32 [4]), weights OHWI int8 (symmetric), data NHWC int8, bias int32 or absent; output NHWC

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """UNPACK: a tensor taken apart along an axis, which the outputs lack (micro/kernels/unpack.cc)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TFLite's 16x8 quantization: int16 activations with zero point 0, int8 weights, sums in 64 bits, one rounding.
 
 Sources: MultiplyByQuantizedMultiplier for int64 of kernels/internal/common.cc, and TFLite's 16x8 specification.

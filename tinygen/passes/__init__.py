@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Passes: Graph → Graph. `LOSSLESS` is the list that every build runs."""
 
 from __future__ import annotations

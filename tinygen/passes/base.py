@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a pass is, and the runner that holds it to its promise."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Transpositions are pushed towards the outputs, through what does not care about the order of dimensions, and cancel.
 
 Models that keep channels first (ONNX) have one on either side of every image operator once those work on NHWC.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which channels of a graph's tensors have to stay or go together.
 
 A channel is an index along a tensor's last axis: of NHWC images, or the features of a dense layer. Layers that mix

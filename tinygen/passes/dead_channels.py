@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Channels that hold one value for every input, or that nobody reads, are removed.
 
 Bounds on the integers (see `tinygen.passes.intervals`) prove channels constant: those that a fused activation

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nodes whose inputs are all known, and shapes, are computed now."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Chains of one-input functions from int8 to int8 become one 256-byte table.
 
 What lies between may be float (DEQUANTIZE, NEG, QUANTIZE as TensorFlow's converter leaves them): only the ends count.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A clamp after a convolution, dense layer, pool or sum becomes that layer's fused activation."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bounds on the integers that each channel of each int8 tensor can hold, whatever the model's input.
 
 Interval analysis, an instance of abstract interpretation (Cousot and Cousot, POPL 1977), on the integers themselves:

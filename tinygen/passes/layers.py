@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Convolutions and dense layers as sums over taps: what each weight multiplies, and which taps lie inside the image."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which channels of a graph an output depends on, beyond what can go into biases."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Functions of one value that a float model spells out become the operators that they are.
 
 Exporters write GELU as a product with 1 + erf(x / sqrt(2)), HARD_SWISH as x times a clamp, SILU as x times a sigmoid,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nodes that no output depends on are dropped."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nodes that change nothing are dropped, and chains of reshapes become one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How nodes read a tensor whose dimensions are in another order than they were written for.
 
 If `t = TRANSPOSE(s, order)`, then dimension i of t is dimension order[i] of s. A rule turns a node that reads t into

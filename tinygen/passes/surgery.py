@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Removing channels from a graph: tensors, weights, biases and constants without some of their last indices."""
 
 from __future__ import annotations

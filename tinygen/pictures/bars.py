@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bars below one another: budgets, flash, instructions and quality, a line of words above each bar."""
 
 from __future__ import annotations

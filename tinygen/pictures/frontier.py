@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Flash against quality: the model before and after each technique, or every candidate that a search judged."""
 
 from __future__ import annotations

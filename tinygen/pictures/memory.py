@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The arena over time: steps downwards, bytes to the right, a rectangle for each buffer while it holds something."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The network as a list of steps with the lines between them at its left, as version control draws history."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page: all pictures of a build in one file that loads nothing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SVG elements as text.
 
 Pictures are as wide as what they stand in: horizontal positions and widths are shares of the whole (0 to 1), written as

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Program → Plan: when each buffer is alive, and where in the arena it lies."""
 
 from __future__ import annotations

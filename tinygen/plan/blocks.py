@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Buffers as blocks: what moves as one, which differences of offsets are forbidden, and how high blocks stand."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Does it fit? RAM and flash against what the user or the board allows."""
 
 from __future__ import annotations

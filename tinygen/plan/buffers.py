@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the planner of memory is asked: buffers with their lifetimes, and which of them may share bytes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Placing blocks of memory: first-fit in several orders, then branch and bound, then local search.
 
 The search that `tinygen.plan.memory` runs, on blocks that are only numbers. All of it is deterministic: effort is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The arena: an offset for every buffer so that nothing is overwritten before its last read, in few bytes.
 
 This is dynamic storage allocation: packing rectangles whose place in time is fixed, which is NP-hard. Here some pairs

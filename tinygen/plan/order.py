@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Graph → Graph: the same nodes in the order that keeps the fewest bytes alive."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The order of execution that keeps the fewest bytes alive at its worst step.
 
 What is alive after some tasks does not depend on their order, so dynamic programming over sets of finished tasks, one

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Post-training quantization: float Graph + samples of its input → int8 Graph with the same meaning, nearly."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Float graph and a quantization for each group of its tensors → int8 graph."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A float graph in groups, with some groups in int16: QUANTIZE nodes where they meet int8, and their scales."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What values the tensors of a float graph take on the user's samples."""
 
 from __future__ import annotations

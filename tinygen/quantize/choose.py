@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The quantization of each group of tensors: by one method for all, or by what harms the nodes that read it least."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Channels of a tensor between two layers brought to ranges of like size, so that one scale suits them all.
 
 (M. Nagel et al., Data-Free Quantization through Weight Equalization, 2019; with the ranges of activations, as in G.

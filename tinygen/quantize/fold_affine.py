@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Factors and offsets by channel (what a BatchNormalization is at inference) become weights and biases of a layer.
 
 After a layer: (W x + b) * f + o = (W * f) x + (b * f + o). Before it: a factor goes into the weights' input channels,

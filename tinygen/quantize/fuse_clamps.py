@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """RELU, RELU6 and the like after a layer become its fused activation, in float."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A model that was quantized elsewhere (ONNX): a float graph in which QUANTIZE nodes say the scales → int8 graph."""
 
 from __future__ import annotations

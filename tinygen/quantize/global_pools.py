@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An AVERAGE_POOL_2D of the whole image becomes a MEAN, whose result may have a scale of its own.
 
 A mean covers a narrower range than what it is the mean of; AVERAGE_POOL_2D would have to keep the input's scale.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which tensors have to share one scale and zero point, and where a requantizing QUANTIZE makes them."""
 
 from __future__ import annotations

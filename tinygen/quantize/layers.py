@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Layers with weights seen as matrices: what they multiply, and their weights in the same order."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Activations of some layers in int16: which of them, by what they buy (see `tinygen.quantize.borders` for how).
 
 Whole groups of tensors (those that share a scale) go to int16, with zero point 0 and a range twice that of the

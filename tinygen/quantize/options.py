@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What can be asked of quantization, and what it gives."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Float model → the float model that is quantized: affine maps and clamps folded into the layers they belong to."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Choosing what interval of real numbers 256 integers cover.
 
 - minmax: all that was seen.

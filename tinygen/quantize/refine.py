@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights and biases that fit the calibration samples: layer by layer, in the order of the network.
 
 What a layer multiplies is known from running the samples through float and int8 layers so far. From that follow the

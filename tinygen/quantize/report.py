@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What quantization cost, layer by layer."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Integers for the weights of a layer that make its outputs, not the weights themselves, come out closest.
 
 For inputs x with second moments H, weights w and what stands for them, v, the layer is wrong by (v - w)' H (v - w) on

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which ranges, and whether equalized channels, bring the outputs nearest to float.
 
 What is tried is judged on samples that its ranges do not know: half of the samples decide, the other half judges. Then

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The budget search: of all ways to compress a model, that which fits and loses least."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a search is asked, what it tells meanwhile, and what it finds."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bases: the model with fewer channels, ranks or layers, and no layer's weights stored otherwise yet."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How much of what a layer loses the layers behind it make good, when they are fitted in turn.
 
 Techniques fit each layer to the inputs that it gets by then, so that noise of the first layers counts less than where

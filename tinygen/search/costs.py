@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a candidate costs: constants and arena exactly, code and stack by the compiler, once for every kind of program.
 
 Programs that call the same kernels in the same way differ in their code by a few bytes. So a candidate's code is what

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """For each layer: what each way to store its weights takes, and what it adds to the noise in the model's decision.
 
 Layers are fitted one at a time, on the inputs that the plain model gives them. The noise in a layer's own output is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run takes on a board, estimated from its instructions: seconds and microjoules; and such limits in words.
 
 QEMU counts instructions and models no timing. A core's average of cycles per instruction, and the energy of a board's

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The budget search: from measured curves to a knapsack, from there to candidates that are compressed and judged.
 
 Settings that are the same for all layers come first. Then, for bases (the model as it is, pruned, of lower rank, or

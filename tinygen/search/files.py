@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a search leaves in a folder: the frontier as data and as a picture, and a recipe for each of its candidates."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How good a candidate is: measured on samples that were held back, as many as it takes."""
 
 from __future__ import annotations

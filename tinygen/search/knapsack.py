@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The multiple-choice knapsack: one option of each layer, so that they fit and add least noise together.
 
 Exact dynamic programming over bytes (D. Pisinger, A minimal algorithm for the multiple-choice knapsack problem, 1995,

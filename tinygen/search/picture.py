@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The frontier of a search as a picture: flash against accuracy, as SVG, the same bytes for the same candidates."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which of two candidates is better, and which ones no other beats."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The last candidates, trained: recovery by `tinygen.compress.recover`, where TensorFlow is installed."""
 
 from __future__ import annotations

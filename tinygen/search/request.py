@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a user asks of a search, checked: which limits, how hard to try, where trials are kept."""
 
 from __future__ import annotations

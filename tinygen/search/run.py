@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The steps of a budget search, one after the other, and what comes of it."""
 
 from __future__ import annotations

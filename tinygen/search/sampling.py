@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a study samples, and what becomes of its best trials."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The study: sampled candidates around the knapsack's, and a file that keeps what was judged.
 
 A trial has a base, bytes of weights, and a factor for each layer's noise; the knapsack makes options of these. So every

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Uniform settings: the same for every layer, as one tries by hand. What is found is never worse than these."""
 
 from __future__ import annotations

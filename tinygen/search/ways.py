@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ways to store a layer's weights: what the search chooses from for each layer, and how a recipe says so."""
 
 from __future__ import annotations

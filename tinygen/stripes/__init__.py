@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Depth-first execution: chains of layers computed a few rows at a time, so that maps between them never exist whole.
 
 `parts.py` says which layers can be computed on rows and what parts they have, `flow.py` in which order those run,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where in a network layers run together, and with which kernels, so that it fits into little memory.
 
 The network is cut where a single tensor is alone alive. Between two cuts, layers run one after the other, or together,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """In which order the parts of a chain of layers run, and how many rows of each map that asks for.
 
 Rows of the last map are computed one band after the other, and before each of them, whatever rows of other maps it

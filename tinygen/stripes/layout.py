@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the rows of a chain's maps lie while it runs.
 
 A map between two layers has a window: memory for as many of its last rows as are still needed at any time, the latest

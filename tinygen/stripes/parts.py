@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parts of layers: the same operator on some rows of its input, which gives some rows of its output.
 
 Parts at the upper and the lower edge have the padding that the layer has there, others have none, so that any kernel

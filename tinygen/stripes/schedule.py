@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a chain does as a list of few different actions: moves inside windows, and calls of parts of layers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A chain of layers with kernels and memory: what lowering turns into one step."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training: an int8 Graph as a TensorFlow function that is tuned until it answers as a teacher does.
 
 TensorFlow is an optional dependency. Importing this package does not import it; its other modules do.

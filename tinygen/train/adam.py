@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Adam (D. Kingma, J. Ba, 2015) with a learning rate that decays as a cosine (I. Loshchilov, F. Hutter, 2017).
 
 What is judged and kept are means of the variables over the last steps (B. Polyak, A. Juditsky, 1992): weights near the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A layer's weights, scales and bias as TensorFlow variables behind a straight-through estimator.
 
 Forward, weights are the integers that would be stored; backward, rounding counts as the identity (Y. Bengio et al.,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tuning a graph towards a teacher on a few hundred samples: mini-batches, Adam, and the best state is kept."""
 
 from __future__ import annotations

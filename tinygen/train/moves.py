@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """More samples out of those at hand: shifted and mirrored, as far as the original network gives the same answers.
 
 Which of these a network was made for, its answers tell without labels: a keyword stays itself when it comes earlier,

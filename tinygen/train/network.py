@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A Graph as a TensorFlow function of its inputs, whose layers' weights, biases and scales can be variables."""
 
 from __future__ import annotations

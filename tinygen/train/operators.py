@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What operators compute while training: float32 of their meaning, rounded as `tensors.settled` does.
 
 Functions of one int8 value are tables, made by the operator's reference, with the slope of the table as their gradient;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How to train: what `compress.recover` takes as settings and `train.loop` works by, without TensorFlow."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What training learned, back in the int8 Graph."""
 
 from __future__ import annotations

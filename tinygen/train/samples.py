@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Samples for training with what the teacher says of them; some are held back to judge by."""
 
 from __future__ import annotations

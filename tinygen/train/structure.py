@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What compression made of a layer's weights, read off the int8 values themselves, so that training can keep it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a network is tuned towards: answers of the original, compared as probabilities or as numbers.
 
 G. Hinton, O. Vinyals, J. Dean, Distilling the Knowledge in a Neural Network, 2015: the logits of classifiers, divided

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How tensors look while training: [samples, elements] in float32, in whole steps from the zero point.
 
 Sums of products of such integers are exact in float32 (below 2^24), so that the forward pass gives the integers of the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which instructions a program executes, block by block, from QEMU's log.
 
 QEMU translates code in blocks, and logs each block (``in_asm``) and each time one is entered (``exec``). What lies

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A folder that ``tinygen build`` wrote, read back: report.json, and whether the files are still those."""
 
 from __future__ import annotations

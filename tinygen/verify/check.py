@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Does the emitted C compute what the numpy reference computes? Byte by byte, with the first difference named."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Estimated cycles, out of executed instructions and a core's table of what each class of them takes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What running the generated C gives, and how a program is run that may hang, crash or fault."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a Cortex-M fault means, in words. Source: Armv7-M and Armv8-M Architecture Reference Manuals, CFSR."""
 
 from __future__ import annotations

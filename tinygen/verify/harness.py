@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The program around the generated C: its sources, its input and output files, and what its exit codes mean."""
 
 from __future__ import annotations

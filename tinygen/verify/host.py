@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run the generated C on this computer, under the address and undefined-behaviour sanitizers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Instructions of a disassembled program, sorted by what they cost."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The instructions of each layer under QEMU, beside what the core's arithmetic alone would take."""
 
 from __future__ import annotations

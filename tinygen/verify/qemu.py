@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run the generated C on an emulated Cortex-M and count its instructions.
 
 QEMU models no timing: under ``-icount`` every instruction takes 2^shift ns of the guest's time, which SysTick measures.

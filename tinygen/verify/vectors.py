@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Input sets to run the model on: random ones with corner cases, or the user's own from an .npz file."""
 
 from __future__ import annotations

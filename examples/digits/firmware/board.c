@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a board brings: a vector table and a reset handler. Here for QEMU's Cortex-M4 with newlib's semihosting. */
 #include <stdint.h>
 

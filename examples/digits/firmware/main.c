@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Recognises handwritten digits with the network in digits.c, made by: tinygen build digits.tflite --target cortex-m4 */
 #include <stdio.h>
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Building the layers that a factored layer consists of, in a network in the making (see `walk`)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Channels that can go, in clusters of like ones, and in which order those of a cluster do."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Codebooks: the few integers that stand for all weights of a layer."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A layer's weights as products of smaller ones: which forms there are, and what each would cost and lose.
 
 - ``svd``: the layer with r filters, then a 1×1 (or dense) layer that mixes them (E. Denton et al., Exploiting Linear

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which of many equivalent sets of latent values int8 holds best.
 
 Between two linear layers stand latent values z, and R z with any invertible R does as well, if the second layer has the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The walk that techniques which change weights share: layer by layer, each with the inputs that it gets by then.
 
 Every layer is fitted to what it did in the original graph, from the inputs that it gets after the layers before it

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What each layer may lose: measured by what changes of its weights do to the outputs of the whole network.
 
 For each layer there are choices, from the dearest to the cheapest. The noise that a choice makes in the layer's own

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a layer's inputs do together: the second moments that say how much each change of a weight costs.
 
 With inputs of covariance H, the filter w (a row) that becomes q changes its output by (w - q) H (w - q)' in the mean

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which weights a layer needs least, and what the others become without them: the optimal brain surgeon, in rounds.
 
 Without the weight w_j, the best values of all others cost w_j² / [H⁻¹]_jj more (B. Hassibi, D. Stork, 1992; by layer:

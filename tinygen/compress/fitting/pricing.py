@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a form of a layer costs: bytes of weights, and instructions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What would become of a graph if its layers were changed so or so: for those who search among many ways."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A layer's int8 weights and bias for new inputs: fitted to what the original layer gave, then rounded."""
 
 from __future__ import annotations

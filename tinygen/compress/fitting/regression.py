@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights by least squares: what comes nearest to given outputs on given inputs, and to weights one has already.
 
 All arrays are by group of channels, as `tinygen.quantize.layers.rows` and `columns` have them: inputs [rows, groups,

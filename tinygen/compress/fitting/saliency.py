@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """In which order channels can best go, and what each costs the layers that read them.
 
 Optimal Brain Surgeon for blocks of weights (B. Hassibi and D. Stork, 1992; E. Frantar and D. Alistarh, Optimal Brain

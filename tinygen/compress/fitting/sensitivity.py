@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How much of a layer's error arrives at the outputs: measured by adding one, layer by layer."""
 
 from __future__ import annotations

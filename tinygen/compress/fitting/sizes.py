@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a network is made of in bytes, multiply-accumulates or channels, when some of its channels are gone."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights out of a small set of values that do, for given inputs, nearly what the real ones do.
 
 All arrays are [groups, filters, depth]; weights are in steps of their filter's scale, in which the values allowed are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two networks side by side: the original, and one that is being made of it node by node, on the same samples.
 
 Whoever changes a layer sees what reaches it in the network as changed so far, and what it gave in the original.

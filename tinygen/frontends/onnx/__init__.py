@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX models of float numbers → Graph. Inside, images are NHWC; inputs and outputs keep the model's own layout.
 
 `registry` knows which function builds which operator; the other modules hold these functions by family. Importing this

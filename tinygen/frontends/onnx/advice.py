@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What works in place of an ONNX operator that is not supported."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds a Graph node by node. Tensors keep ONNX's own layout; spatial operators transpose around themselves.
 
 Which of these transpositions cancel is the business of `tinygen/passes/cancel_transposes.py`.

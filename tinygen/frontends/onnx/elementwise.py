@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX operators that compute each element from one element of each input."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nodes whose inputs are all constant, computed by ONNX's reference implementation."""
 
 from __future__ import annotations

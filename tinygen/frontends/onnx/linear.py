@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX operators that are matrix products: Gemm and MatMul."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX operators that move values: what is in another place, or left out, or repeated."""
 
 from __future__ import annotations

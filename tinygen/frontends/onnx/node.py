@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One ONNX node as the modules of this package see it, and how they refuse it."""
 
 from __future__ import annotations

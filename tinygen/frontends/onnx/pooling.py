@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MaxPool, AveragePool and their global forms."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Quantized ONNX models: QuantizeLinear and DequantizeLinear (QDQ), and operators that contain them (QOperator).
 
 They are read as float models whose tensors say how they are quantized: QuantizeLinear becomes a QUANTIZE that stays in

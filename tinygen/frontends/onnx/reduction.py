@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX operators that reduce along axes."""
 
 from __future__ import annotations

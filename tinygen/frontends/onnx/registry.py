@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which function builds which ONNX operator. The modules of this package fill the registry as they are imported."""
 
 from __future__ import annotations

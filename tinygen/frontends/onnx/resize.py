@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Resize, Upsample, DepthToSpace and SpaceToDepth."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What happens to an ONNX model before it is read node by node: sizes fixed, constants folded, functions inlined.
 
 The folding is onnxscript's optimizer. It may leave things as they are (large constants, say), which the builder then

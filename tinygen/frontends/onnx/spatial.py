@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What ONNX operators on images share: layout, windows, padding. A signal [N, C, L] is an image of height 1."""
 
 from __future__ import annotations
