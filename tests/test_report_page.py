@@ -139,6 +139,37 @@ def test_pictures_as_files(compressed: Path, tmp_path: Path) -> None:
         ElementTree.parse(path)  # well-formed
 
 
+def test_pictures_for_papers(compressed: Path, tmp_path: Path) -> None:
+    pytest.importorskip("resvg_py", reason="resvg-py is missing")
+    words = ["report", str(compressed), "--no-measure", "--out", str(tmp_path / "r.html"), "--png"]
+    alone = CliRunner().invoke(main, words)
+    assert alone.exit_code == 2 and "say with --pictures" in alone.output
+    done = CliRunner().invoke(main, [*words, "--pictures", str(tmp_path / "p")])
+    assert done.exit_code == 0, done.output
+    drawn = sorted((tmp_path / "p").glob("*.png"))
+    assert len(drawn) == len(list((tmp_path / "p").glob("*.svg"))) == 5
+    assert all(path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and path.stat().st_size > 2000 for path in drawn)
+
+
+def test_the_accuracy_stands_on_the_page(compressed: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    np.savez(tmp_path / "t.npz", x=rng.integers(-128, 128, (8, 8, 8, 1)).astype(np.int8), y=np.arange(8) % 10)
+    words = [
+        "report",
+        str(compressed),
+        "--no-measure",
+        "--out",
+        str(tmp_path / "r.html"),
+        "--data",
+        str(tmp_path / "t.npz"),
+    ]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    score = tinygen.evaluate(compressed, tmp_path / "t.npz").scores["host"]
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "Accuracy on 8 samples" in text and f"<td>{score:.4f}</td>" in text
+
+
 def test_the_memory_map_shows_every_buffer_where_it_lies() -> None:
     report = tinygen.build(DIGITS).report
     (memory,) = (s.picture for s in sections(report) if s.name == "memory")

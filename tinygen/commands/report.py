@@ -13,9 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from tinygen import running
-from tinygen.commands.terminal import ERR, OUT, json_option
+from tinygen.commands.terminal import ERR, OUT, json_option, preprocessed
+from tinygen.data.preprocessing import Preprocessing
+from tinygen.errors import UsageError
+from tinygen.evaluation import Evaluation, evaluate
 from tinygen.files import write_files
 from tinygen.pictures import page
+from tinygen.pictures.png import as_png
 
 Report = Mapping[str, Any]
 
@@ -24,21 +28,41 @@ Report = Mapping[str, Any]
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Where the page goes (default: FOLDER/report.html).")
 @click.option("--pictures", type=click.Path(path_type=Path), help="A folder for each picture as an SVG file.")
+@click.option("--png", is_flag=True, help="The pictures as PNG files, too.")
+@click.option("--data", help="Samples with labels: adds the accuracy of the reference and of the C to the page.")
 @click.option("--measure/--no-measure", default=True, show_default=True, help="Count instructions under QEMU.")
-def report(folder: Path, out: Path | None, pictures: Path | None, measure: bool) -> None:
+@preprocessed
+def report(
+    folder: Path,
+    out: Path | None,
+    pictures: Path | None,
+    png: bool,
+    data: str | None,
+    measure: bool,
+    preprocessing: Preprocessing,
+) -> None:
     """Draw the build in FOLDER: memory over time, flash and instructions by layer, the network."""
+    if png and pictures is None:
+        raise UsageError("--png: say with --pictures into which folder")
     made = running.read_report(folder)
-    profile = None
-    if measure:
-        with ERR.status(Text(f"measuring {folder}")):
-            profile = running.profile(folder).as_dict()
+    with ERR.status(Text(f"measuring {folder}")):
+        profile = running.profile(folder).as_dict() if measure else None
+        tables = [_accuracy(evaluate(folder, data, preprocessing=preprocessing))] if data is not None else []
+    files = page.files(made, profile) if pictures is not None else {}
+    files |= {name.replace(".svg", ".png"): as_png(text) for name, text in files.items()} if png else {}
     goal = out if out is not None else folder / "report.html"
-    write_files(goal.parent, {goal.name: page.page(made, profile).encode()})
+    write_files(goal.parent, {goal.name: page.page(made, profile, tables).encode()})
     OUT.print(f"wrote {goal}")
     if pictures is not None:
-        files = page.files(made, profile)
         write_files(pictures, files)
         OUT.print(f"wrote {', '.join(files)} to {pictures}")
+
+
+def _accuracy(found: Evaluation) -> dict[str, Any]:
+    """A table for the page: what ran, and its score."""
+    title = f"Accuracy on {found.samples:,} samples"
+    rows = [(runner, f"{score:.4f}") for runner, score in found.scores.items()]
+    return {"title": title, "head": ("what ran", f"{found.metric}, against {found.against}"), "rows": rows}
 
 
 @click.command()
