@@ -20,6 +20,7 @@ from tests import zoo
 from tinygen.cli import main
 from tinygen.pictures import page
 from tinygen.pictures.build import sections
+from tinygen.pictures.frontier import rounded
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "examples" / "digits" / "digits.tflite"
@@ -177,3 +178,10 @@ def test_the_memory_map_shows_every_buffer_where_it_lies() -> None:
     for span in report["memory"]:
         assert f"{span['buffer']}: {span['bytes']:,} bytes" in html.unescape(drawn)
     assert max(s["offset"] + s["bytes"] for s in report["memory"]) <= report["ram"]["arena"]
+
+
+def test_axes_end_at_round_numbers_and_at_a_hundred_percent() -> None:
+    assert rounded(100.0, 100.0, 100.0) == (95.0, 100.0, 5.0)
+    assert rounded(96.2, 99.9, 100.0) == (96.0, 100.0, 1.0)
+    low, high, step = rounded(9.9, 13.2)
+    assert low <= 9.9 and high >= 13.2 and (high - low) / step <= 8

@@ -14,11 +14,10 @@ from tinygen.compress.base import Evidence, Sample, Stage, Technique, check_orde
 from tinygen.emit.render import emit
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array, Real
-from tinygen.lower import lower
+from tinygen.layout import laid_out
 from tinygen.measure import measure, weight_bytes
 from tinygen.passes import LOSSLESS, Pass, run_passes
 from tinygen.passes.base import macs
-from tinygen.plan.arena import plan
 from tinygen.quantize.report import decibels
 from tinygen.selection import Optimize
 from tinygen.target import Target
@@ -105,8 +104,7 @@ def compress(
 
 def _costs(graph: Graph, target: Target, optimize: Optimize) -> tuple[int, int, int, int]:
     """Bytes of weights and biases, of all constants, of flash and of RAM."""
-    program = lower(replace(graph, name="m"), target, optimize)  # any name will do in C
-    layout = plan(program)
+    _, program, layout = laid_out(replace(graph, name="m"), target, optimize)  # any name will do in C
     sources = {name: text.encode() for name, text in emit(program, layout, ()).items()}
     memory = measure(sources, program, layout, target, optimize)
     return weight_bytes(program), program.constant_bytes, memory.flash, memory.ram
