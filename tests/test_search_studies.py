@@ -21,11 +21,12 @@ from tinygen.search import run
 
 pytest.importorskip("optuna", reason="Optuna, which keeps studies, is missing")
 
-#: The command line, with an effort that takes seconds: a few trials, no training.
+#: The command line, with an effort that takes seconds: as many trials as TRIALS says, no training.
 SHORT = """
+import os
 from dataclasses import replace
 from tinygen.search import base
-base.EFFORTS["quick"] = replace(base.EFFORTS["quick"], sizes=2, ratios=(), alike=1, trials=6)
+base.EFFORTS["quick"] = replace(base.EFFORTS["quick"], sizes=2, ratios=(), alike=1, trials=int(os.environ["TRIALS"]))
 from tinygen.cli import main
 main()
 """
@@ -42,13 +43,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(folder: Path, *words: str, model: str = "net.tflite") -> subprocess.Popen[str]:
-    """A search in a process (and a group) of its own, without compilers, which would take most of the time."""
-    command = [sys.executable, "-c", SHORT, "search", model, "--calibration", "some.npz", "--flash", "2000"]
+def start(folder: Path, *words: str, of: int = 6) -> subprocess.Popen[str]:
+    """A search `of` so many trials in a process (and a group) of its own, without compilers, which would take long."""
+    command = [sys.executable, "-c", SHORT, "search", "net.tflite", "--calibration", "some.npz", "--flash", "2000"]
     return subprocess.Popen(
         [*command, "--effort", "quick", "--study", "s.study", *words],
         cwd=folder,
-        env={**os.environ, "PATH": str(folder / "nothing")},
+        env={**os.environ, "PATH": str(folder / "nothing"), "TRIALS": str(of)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -73,7 +74,7 @@ def frontier(folder: Path) -> dict[str, object]:
 
 def test_an_interrupted_search_goes_on(folder: Path) -> None:
     """Ctrl-C reaches every process of a terminal: here the search and its helper."""
-    search, study = start(folder, "--workers", "2"), folder / "s.study"
+    search, study = start(folder, "--workers", "2", of=2000), folder / "s.study"
     while search.poll() is None and (not study.exists() or study.read_bytes().count(b'"op_code":6') < 2):
         time.sleep(0.02)
     os.killpg(search.pid, signal.SIGINT)
@@ -82,10 +83,11 @@ def test_an_interrupted_search_goes_on(folder: Path) -> None:
     match = re.fullmatch(
         r"interrupted: s\.study holds (\d+) candidates and (\d+) trials; .* goes on from there\n", told
     )
-    assert match and int(match[1]) >= 3 and int(match[2]) <= trials(folder) < 6, told
-    resumed = start(folder, "-o", "out")
+    assert match and int(match[1]) >= 3 and int(match[2]) <= trials(folder) < 2000, told
+    wanted = trials(folder) + 2
+    resumed = start(folder, "-o", "out", of=wanted)
     assert resumed.wait(120) == 0, resumed.stderr
-    assert trials(folder) == 6 and frontier(folder / "out")["fits"]
+    assert trials(folder) == wanted and frontier(folder / "out")["fits"]
 
 
 def test_two_processes_work_on_one_study(folder: Path) -> None:
