@@ -24,10 +24,12 @@ pytest.importorskip("optuna", reason="Optuna, which keeps studies, is missing")
 #: The command line, with an effort that takes seconds: as many trials as TRIALS says, no training.
 SHORT = """
 import os
+import signal
 from dataclasses import replace
 from tinygen.search import base
 base.EFFORTS["quick"] = replace(base.EFFORTS["quick"], sizes=2, ratios=(), alike=1, trials=int(os.environ["TRIALS"]))
 from tinygen.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
 main()
 """
 
