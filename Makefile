@@ -50,7 +50,7 @@ memory: $(STAMP) ## measure RAM with each way to optimize, and what the planner 
 
 performance: $(STAMP) ## measure and profile on every core, and remake docs/performance.md (needs the zoo)
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[clang]'
-	$(BIN)/python -m benchmarks.speed --write docs/performance.md
+	$(BIN)/python -m benchmarks.performance
 
 accuracy: $(STAMP) ## compare quantizers on float models, and remake docs/accuracy.md (needs the zoo; downloads TensorFlow)
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[train]'

@@ -196,7 +196,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cores", nargs="+", choices=CORES, default=CORES)
     parser.add_argument("--compiler", choices=COMPILERS, default="gcc")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.add_argument("--write", type=Path, help="write the page, too")
     options = parser.parse_args(arguments)
     if not zoo.PRESENT:
         print(zoo.ABSENT, file=sys.stderr)
@@ -204,11 +203,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         speeds = [measure(model, core, options.compiler) for core in options.cores for model in MODELS]
         sizes = codes([core for core in options.cores if core in FAMILIES]) if options.compiler == "gcc" else []
-        if options.write:
-            # Imported here: what the page needs besides is of no use to the tables.
-            from benchmarks.performance_page import page
-
-            options.write.write_text(page(speeds, sizes), encoding="utf-8")
     except TinygenError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
