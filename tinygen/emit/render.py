@@ -40,12 +40,12 @@ def emit(program: Program, plan: Plan, provenance: Sequence[str]) -> dict[str, s
 def emit_with_blob(program: Program, plan: Plan, provenance: Sequence[str]) -> tuple[dict[str, str], bytes]:
     """The same with the constants in one block, which may lie elsewhere, and that block; see `tinygen.emit.blob`."""
     constants = in_blob(program.constants)
-    usual = context(program, plan, ())
-    declared = [replace(text.constant_text(constant), text="") for constant in constants]
-    hollow = _rendered(program, {**usual, "constants": declared, "blob": Blob(0, 0, 0, 0)})
+    usual = context(program, plan, provenance)
+    filled = [text.constant_text(constant) for constant in constants]
+    declared = [replace(constant, text="") for constant in filled]
+    hollow = _rendered(program, {**usual, "provenance": [], "constants": declared, "blob": Blob(0, 0, 0, 0)})
     head, data = blob(constants, fingerprint(hollow[f"{program.name}.c"]))
-    filled = {"constants": [text.constant_text(constant) for constant in constants], "blob": head}
-    return _rendered(program, {**context(program, plan, provenance), **filled}), data
+    return _rendered(program, {**usual, "constants": filled, "blob": head}), data
 
 
 def _rendered(program: Program, context: Mapping[str, Any]) -> dict[str, str]:
