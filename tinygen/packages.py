@@ -11,10 +11,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tinygen.emit.render import environment
+from tinygen.emit.render import environment, named
 from tinygen.errors import UsageError
 from tinygen.resources import below, templates
-from tinygen.version import VERSION
 
 
 def kinds() -> tuple[str, ...]:
@@ -52,7 +51,7 @@ def package_files(kind: str, report: Mapping[str, Any]) -> dict[str, bytes]:
     name, layers = report["model"]["name"], report["layers"]
     outputs = [(layer["step"], output) for layer in layers for output in layer["outputs"]]
     context = {
-        **{"name": name, "NAME": name.upper(), "p": f"{name}_", "P": f"{name}_".upper(), "version": VERSION},
+        **named(name),
         "level": report["flash"]["optimization"],
         "step_count": len(layers),
         "steps": [Titled(c_string(f"{layer['op']} {layer['name']}")) for layer in layers],

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tinygen import reference
-from tinygen.emit.render import environment
+from tinygen.emit.render import environment, named
 from tinygen.errors import UsageError
 from tinygen.ir.types import Array
 from tinygen.packages import package_files
@@ -27,7 +27,6 @@ from tinygen.verify.build_dir import BuildDir, Place, read_build
 from tinygen.verify.harness import Exit
 from tinygen.verify.qemu import SHIFT, stack_size
 from tinygen.verify.vectors import load_vectors, make_vectors
-from tinygen.version import VERSION
 
 #: The cores that are emulated, in the order in which the project lists them.
 CORES = ("cortex-m0", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
@@ -89,7 +88,7 @@ def project(folder: str | Path, vectors: int = 4, seed: int = 0, inputs: str | P
     answers = [reference.run(graph, values) for values in sets]
     arrays = [*_vectors("input", made.inputs, sets), *_vectors("output", made.outputs, answers)]
     context = {
-        **{"name": made.name, "p": f"{made.name}_", "P": f"{made.name}_".upper(), "version": VERSION},
+        **named(made.name),
         "machines": machines,
         "first": "qemu_m4",
         "boards": [{"env": env, "platform": platform} for env, platform in BOARDS.items()],

@@ -19,6 +19,12 @@ from tinygen.resources import template_loader
 from tinygen.version import VERSION
 
 
+def named(name: str) -> dict[str, str]:
+    """What every template is told of the model called `name`: its prefixes, and who generates."""
+    prefix = f"{name}_"
+    return {"name": name, "NAME": name.upper(), "p": prefix, "P": prefix.upper(), "version": VERSION}
+
+
 @cache
 def environment() -> jinja2.Environment:
     """The Jinja environment of all templates: plain text, undefined names are errors."""
@@ -62,11 +68,8 @@ def context(program: Program, plan: Plan, provenance: Sequence[str]) -> dict[str
     calls = [call for step in steps for call in step]
     inputs = [text.port_text(p, "input", i, n, program, plan) for i, n in enumerate(program.inputs)]
     return {
-        "name": program.name,
-        "version": VERSION,
+        **named(program.name),
         "provenance": [text.plain(line) for line in provenance],
-        "p": p,
-        "P": p.upper(),
         "inline": f"{p.upper()}INLINE",
         "arena_bytes": plan.bytes,
         "input_count": len(program.inputs),

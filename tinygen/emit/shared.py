@@ -10,10 +10,9 @@ from typing import Any
 from tinygen.emit import text
 from tinygen.emit.items import CallText
 from tinygen.emit.loops import loop_text
-from tinygen.emit.render import context, environment
+from tinygen.emit.render import context, environment, named
 from tinygen.ir.program import Action, Constant, Invocation, Loop, Operand, Program, Step
 from tinygen.plan.arena import Plan
-from tinygen.version import VERSION
 
 Part = tuple[Program, Plan]
 
@@ -85,12 +84,9 @@ def emit_shared(name: str, parts: Sequence[Part], provenance: Sequence[str]) -> 
         at += len(one.steps)
     every = [call for some in calls for call in some]
     shared: dict[str, Any] = {
-        "name": name,
+        **named(name),
         "title": ", ".join(one.name for one, _ in parts),
-        "version": VERSION,
         "provenance": [text.plain(line) for line in provenance],
-        "p": p,
-        "P": p.upper(),
         "inline": f"{p.upper()}INLINE",
         "arena_bytes": plan.bytes,
         "models": models,

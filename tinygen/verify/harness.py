@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinygen import toolchain
-from tinygen.emit.render import environment
+from tinygen.emit.render import environment, named
 from tinygen.errors import UsageError, VerificationError
 from tinygen.ir.types import Array
 from tinygen.resources import read_text, templates
@@ -70,9 +70,7 @@ def check_exit(code: int, what: str) -> None:
 def write_sources(build: BuildDir, folder: Path, mode: Mode, static: Sequence[str]) -> list[Path]:
     """Write the harness for `build` into `folder`, with the `static` files; returns the C files to compile."""
     context = {
-        "name": build.name,
-        "p": f"{build.name}_",
-        "P": f"{build.name}_".upper(),
+        **named(build.name),
         "pushed": build.pushed,
         "entry": "infer_by_rows" if build.pushed else f"{build.name}_run",
         "exits": list(Exit),
