@@ -75,16 +75,17 @@ def windows_params(call: Call[ConvAttrs]) -> dict[str, int]:
     }  # fmt: skip
 
 
-def band_of(call: Call[ConvAttrs], most: int) -> int:
-    """Output pixels at a time, a multiple of 3, whose windows take `most` bytes at most, or three."""
+def band_of(call: Call[ConvAttrs], most: int, group: int = 3) -> int:
+    """Output pixels at a time, a multiple of `group`, whose windows take `most` bytes at most, or `group`."""
     _, out_h, out_w, _ = call.output.shape
-    return 3 * max(1, min(most // (12 * windows_params(call)["words"]), -(-out_h * out_w // 3)))
+    return group * max(1, min(most // (4 * group * windows_params(call)["words"]), -(-out_h * out_w // group)))
 
 
-def launch(call: Call[ConvAttrs], most: int) -> Sequence[Launch]:
+def launch(call: Call[ConvAttrs], most: int, group: int = 3) -> Sequence[Launch]:
+    """The C call with bands of about `most` bytes of widened windows, `group` of them interleaved."""
     (batch, *image), (_, out_h, out_w, filters) = call.input(0).shape, call.output.shape
     windows, weights = windows_params(call), call.constant(1).reshape(filters, -1)
-    band = band_of(call, most)
+    band = band_of(call, most, group)
     params: Params = {
         **{f"windows.{name}": value for name, value in windows.items()},
         "batch": batch,

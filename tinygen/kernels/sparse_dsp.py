@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`blocks` of weights with the DSP extension: a stored block is widened once, and multiplied with widened inputs.
 
-In a convolution, the windows are those of the plain kernel (dsp.py), widened three by three. The blocks of one filter
-are widened for a band of windows, each beside the distance to its inputs: a block times three windows, 12 products,
-takes 10 instructions. In a dense layer, where a weight is used once, eight blocks take 57 instructions for 32 products.
+In a convolution, the windows are those of the plain kernel (dsp.py), widened four by four. The blocks of one filter
+are widened for a band of windows, each beside the way to its inputs: a block times four windows, 16 products, takes
+12.5 instructions. In a dense layer, where a weight is used once, eight blocks take 57 instructions for 32 products.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from tinygen.kernels.stored import rows_of
 from tinygen.ops.base import Call
 from tinygen.ops.convolution import ConvAttrs
 
+#: Windows that are interleaved.
+GROUP = 4
 #: Bytes before the first distance, which the dense kernel may read.
 BEFORE = 3
 Params = dict[str, int | float | Array]
@@ -46,7 +48,7 @@ def accepts(coded: bool, call: Call[ConvAttrs]) -> bool:
 
 
 def launch(coded: bool, most: int, call: Call[ConvAttrs]) -> Sequence[Launch]:
-    (one,) = dsp.launch(call, most)
+    (one,) = dsp.launch(call, most, GROUP)
     blocks, unpacked = blocks_params(coded, rows_of(call))
     plain = {f"plain.{name}": value for name, value in one.params.items() if name != "weights"}
     return (Launch((0,), (0,), {**plain, **blocks}, scratch=one.scratch + unpacked),)
@@ -54,10 +56,10 @@ def launch(coded: bool, most: int, call: Call[ConvAttrs]) -> Sequence[Launch]:
 
 def speed(coded: bool, most: int, call: Call[ConvAttrs]) -> float:
     """Products, widened blocks (shared by a band), widened windows (shared by the filters), and outputs."""
-    rows, band = rows_of(call), dsp.band_of(call, most)
+    rows, band = rows_of(call), dsp.band_of(call, most, GROUP)
     share = BLOCKS.share(rows)
     widened = (2.5 + UNPACKING * coded) * share + 50 / rows.shape[1]
-    return float(0.84 * share + widened / band + 1.2 / len(rows) + 12.5 / rows.shape[1])
+    return float(0.79 * share + widened / band + 1.2 / len(rows) + 11 / rows.shape[1])
 
 
 def dense_accepts(coded: bool, call: Call[Any]) -> bool:
@@ -102,6 +104,7 @@ def convolution(coded: bool, most: int) -> Kernel:
             "common/dsp_windows",
             "conv_2d/dsp",
             "common/blocks",
+            "common/dsp_blocks_widen",
             "common/dsp_blocks",
         ),
         requires=frozenset({"dsp"}),
