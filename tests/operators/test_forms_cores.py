@@ -221,17 +221,18 @@ def test_depthwise_on_cortex_m55(tmp_path: Path) -> None:
 
 
 @pytest.mark.qemu
-def test_gathered_on_cortex_m55(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("feature", "core"), [("mve", "cortex-m55"), ("v6m", "cortex-m0")])
+def test_gathered_on_a_core(feature: str, core: str, tmp_path: Path) -> None:
     """Up to 16 values, in tables for all units or for some; units that are not four at last."""
     rng = np.random.default_rng(0)
     graphs = [dense("codebook", 1, rng.permutation(256)[:16][rng.integers(0, 16, (47, 95))] - 128)]
     graphs.append(dense("codebook", 2, np.repeat(rng.integers(-128, 128, (2, 16)), 32, 0)[:, np.arange(94) % 16]))
     graphs.append(dense("packed", 2, rng.integers(-8, 8, (31, 96))))
-    with alone("mve"):
-        steps = [step for graph in graphs for step in lower(graph, load_target("cortex-m55")).steps]
-        assert {step.kernel for step in steps} == {"fully_connected/mve_gathered"}
-        assert_computes_in_place(graphs, "mve")
-        assert_runs(graphs, "cortex-m55", tmp_path, "mve", prefer=False)
+    with alone(feature):
+        steps = [step for graph in graphs for step in lower(graph, load_target(core)).steps]
+        assert {step.kernel for step in steps} == {f"fully_connected/{feature}_gathered"}
+        assert_computes_in_place(graphs, feature)
+        assert_runs(graphs, core, tmp_path, feature, prefer=False)
 
 
 def test_numbers_in_pairs() -> None:

@@ -21,19 +21,15 @@ import numpy as np
 from tinygen.ir.types import Array
 from tinygen.kernels import codebook, dsp, packed
 from tinygen.kernels.base import Kernel, Launch
-from tinygen.kernels.codebook import looked_up, used_by_groups
+from tinygen.kernels.numbers import FOUR, dense_params, of_dense, tables
 from tinygen.kernels.overlap import in_bands, rows_copied
 from tinygen.kernels.stored import Form, rows_of
 from tinygen.ops import all_ops
 from tinygen.ops.base import Call
 from tinygen.ops.convolution import ConvAttrs
 
-#: Values of a codebook, at most: two numbers of one fill a byte.
-LEVELS = 16
 #: Weights for each table, at least: fewer do not pay for making it.
 WEIGHTS = 2048
-#: Units at a time, which read the same table.
-FOUR = 4
 Params = dict[str, int | float | Array]
 
 
@@ -52,15 +48,6 @@ def in_pairs(numbers: Array, bits: int, word: int, least: int = 8) -> Array:
     return np.asarray(low | high << np.uint64(word // 2))
 
 
-def tables(rows: Array) -> tuple[int, Array, Array] | None:
-    """The most units that share a table, the tables, and the numbers; None where there are too many values."""
-    for group, used in used_by_groups(rows):
-        whole = group >= len(rows) or (group % FOUR == 0 and len(rows) % FOUR == 0)
-        if whole and used.sum(axis=1).max() <= LEVELS:
-            return group, *looked_up(rows, group, used)
-    return None
-
-
 def accepts(call: Call[Any]) -> bool:
     if not dsp.dense_accepts(call):
         return False
@@ -69,30 +56,17 @@ def accepts(call: Call[Any]) -> bool:
 
 
 def launch(call: Call[Any]) -> Sequence[Launch]:
-    weights = call.constant(1)
-    units, depth = weights.shape
-    found = tables(weights)
-    assert found is not None, "only what is accepted is launched"
-    group, values, numbers = found
-    stream = in_pairs(numbers, 4, 8).astype(np.uint8)
-    params: Params = {
-        "rows": call.input(0).elements // depth,
-        "depth": depth,
-        "units": units,
-        "group": group,
-        "levels": values.shape[1],
-        "bytes": stream.shape[1],
-        "weights": stream.ravel(),
-        "tables": values.ravel(),
-        **dsp.down_params(call, weights),
-    }
-    return (Launch((0,), (0,), params, scratch=4 * 256 + 4 * stream.shape[1]),)
+    def pairs(numbers: Array) -> Array:
+        return in_pairs(numbers, 4, 8).astype(np.uint8)
+
+    stream = pairs(of_dense(call)[2]).shape[1]
+    params = {**dense_params(call, pairs), "bytes": stream, **dsp.down_params(call, call.constant(1))}
+    return (Launch((0,), (0,), params, scratch=4 * 256 + 4 * stream),)
 
 
 def speed(call: Call[Any]) -> float:
-    found = tables(call.constant(1))
-    assert found is not None, "only what is accepted is asked for its speed"
-    return float(1.75 + 5 * found[1].shape[1] * found[1].size / call.constant(1).size)
+    values = of_dense(call)[1]
+    return float(1.75 + 5 * values.shape[1] * values.size / call.constant(1).size)
 
 
 def conv_accepts(form: Form, call: Call[ConvAttrs]) -> bool:
