@@ -182,18 +182,18 @@ def _convolution(call: Call[Any], kernel: str, params: Params) -> Iterator[Event
 def _depthwise(call: Call[Any], kernel: str, params: Params) -> Iterator[Event]:
     (batch, height, width, channels), (_, out_h, out_w, _) = call.input(0).shape, call.output.shape
     variant = kernel.partition("/")[2].partition("_")[0]
-    if variant not in ("dsp", "mve"):
+    if variant not in ("dsp", "mve", "v6m"):
         for number, window in enumerate(_windows(call)):
             for c in range(0, channels, 4):
                 first = min(c, channels - 4)
                 at = number * channels + first
                 yield {0: _channels(window, first, first + 4)}, np.arange(at, at + 4)
         return
-    block = 4 * params["groups"] if variant == "dsp" else channels
+    block = {"dsp": 4 * params.get("groups", 0), "v6m": 1}.get(variant, channels)
     span = (call.input(1).shape[1] - 1) * call.attrs.dilation[0] + 1
     for n, c in product(range(batch), range(0, channels, block)):
         end, known = min(c + block, channels), -1  # rows are copied once, those of a window before its outputs
-        c = min(c, channels - 4)
+        c = min(c, channels - 4) if variant != "v6m" else c
         for y in range(out_h):
             top = y * call.attrs.stride[0] - call.attrs.padding[0]
             rows = [r for r in range(max(top, known + 1), top + span) if 0 <= r < height]

@@ -134,6 +134,7 @@ EXACT = [
     (dense(3, 16, 24), "fully_connected/dsp", "dsp, in memory"),
     (depthwise(Spatial((1, 5, 30, 64), (1, 3))), "depthwise_conv_2d/dsp", "dsp"),
     (conv(NEAR, 4), "conv_2d/v6m", "v6m"),
+    (depthwise(Spatial((1, 5, 30, 6), (1, 3), activation=1)), "depthwise_conv_2d/v6m", "v6m"),
     (dense(3, 11, 19), "fully_connected/v6m", "v6m"),
     (dense(3, 11, 19), "fully_connected/v6m_four", "v6m, four"),
     (conv(Spatial((2, 30, 30, 4), (3, 3)), 4), "conv_2d/mve", "mve"),
