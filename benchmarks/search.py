@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How small models of the zoo become at what loss, and what each technique contributes.
 
-    python -m benchmarks.search [--rows WORD] [--seeds N] [--parts rows,ablation,searches] [--effort quick]
+    python -m benchmarks.search [--rows WORD] [--seeds N] [--parts rows,ablation,searches,frontiers] [--effort quick]
                                 [--verify] [--write docs/search-results.md]
 
 Every row is measured on seeded splits into samples to fit and train with, and samples to test, which nothing else has
@@ -13,6 +13,7 @@ if TensorFlow is not.
 from __future__ import annotations
 
 import argparse
+import resource
 import sys
 import tempfile
 import time
@@ -27,7 +28,8 @@ from click.testing import CliRunner
 from benchmarks import search_page as page
 from benchmarks.compression import TARGET, start
 from benchmarks.compression_data import TASKS
-from benchmarks.search_rows import FRESH, RECIPES, ROWS, TAKEN_APART, Row, variants
+from benchmarks.search_frontier import compared
+from benchmarks.search_rows import ALIKE, COMPARED, FRESH, RECIPES, ROWS, TAKEN_APART, Row, variants
 from tests import zoo
 from tinygen import api, running, train
 from tinygen.batch import run_samples
@@ -38,8 +40,9 @@ from tinygen.compress.recipe import of_content
 from tinygen.errors import ToolError
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Real
-from tinygen.search.request import SearchOptions
-from tinygen.searching import search
+from tinygen.search import Found, Goal, Problem
+from tinygen.search.base import EFFORTS
+from tinygen.search.request import NOTHING, SearchOptions, find
 from tinygen.target import load_target
 
 
@@ -86,19 +89,28 @@ def _percent(line: Bought) -> float:
     return 100 * (line.quality.agreement if rate is None else rate)
 
 
-def searched(row: Row, effort: str, seed: int) -> tuple[Run, Graph]:
-    """What `tinygen search` makes of the model of `row` with the samples to fit only, told how much flash is left."""
+def searched(row: Row, effort: str, seed: int) -> tuple[Run, Found]:
+    """What the budget search makes of the model of `row` with the samples to fit only, told the bytes of the goal."""
     (plain, _), task = measure(row, (), seed), TASKS[row.task]
-    began, options = time.monotonic(), SearchOptions(effort=effort, max_drop=row.points)
-    flash = plain.flash - (plain.bytes - row.bytes)
-    model = zoo.FOLDER / "models" / task.model
-    found = search(model, TARGET, calibration=task.split(seed)[0], flash=flash, options=options)
-    taken = round(time.monotonic() - began, 1)
+    before, options = spent(), SearchOptions(effort=effort)
+    _, found = find(problem(row.task), task.split(seed)[0], None, None, Goal(weights=row.bytes), options)
+    taken = round(spent() - before, 1)
     graph, evidence = start(row.task, seed)
     truth = evidence.truth if evidence.truth is not None else outputs(graph, evidence.held_back)
     _, (line,) = compress(found.graph, (), replace(evidence, truth=truth), load_target(TARGET))
     sizes = plain.start, line.weights, line.constants, line.flash, line.ram
-    return Run(seed, *sizes, plain.before, _percent(line), plain.sqnr, line.quality.sqnr, taken), found.graph
+    return Run(seed, *sizes, plain.before, _percent(line), plain.sqnr, line.quality.sqnr, taken), found
+
+
+def problem(task: str) -> Problem:
+    """The model of a task as its file has it; a search puts samples in."""
+    return Problem(api.load(zoo.FOLDER / "models" / TASKS[task].model), NOTHING, load_target(TARGET))
+
+
+def spent() -> float:
+    """Seconds that this process and those which it has waited for have computed."""
+    used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def outputs(graph: Graph, samples: Sequence[Sample]) -> list[Real]:
@@ -164,14 +176,41 @@ def rows(options: argparse.Namespace, said: Callable[[str], None]) -> list[dict[
 
 
 def searches(options: argparse.Namespace, said: Callable[[str], None]) -> list[dict[str, Any]]:
-    """What the budget search finds for every goal, nobody telling it how: split 0."""
+    """What the budget search finds for every goal, nobody telling it how, on fresh splits."""
     found = []
     for row in (row for row in ROWS if options.rows in row.name):
-        run, graph = searched(row, options.effort, 0)
-        where = proven(graph) if options.verify else None
-        met = reached(row, [run])
-        found.append({"row": row.name, "effort": options.effort, "reached": met, "proven": where, **asdict(run)})
-        said(f"by search: {page.run_line(row, run)}, {'reached' if met else 'MISSED'}")
+        runs, recipes, where = list[Run](), list[Any](), None
+        for seed in range(FRESH, FRESH + options.seeds):
+            run, best = searched(row, options.effort, seed)
+            runs.append(run)
+            recipes.append(best.candidate.recipe["technique"])
+            where = proven(best.graph) if options.verify and not where else where
+            said(f"by search: {page.run_line(row, run)}: {page.words(recipes[-1])}")
+        met = reached(row, runs)
+        said(f"by search: {row.name:<10} {'reached' if met else 'MISSED'}")
+        found.append(
+            {
+                "row": row.name,
+                "effort": options.effort,
+                "reached": met,
+                "proven": where,
+                "recipes": recipes,
+                "runs": [asdict(run) for run in runs],
+            }
+        )
+    return found
+
+
+def frontiers(options: argparse.Namespace, said: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Settings for each layer against those that are the same for all, of KWS, by samples that no search has seen."""
+    found = []
+    for task in (task for task in COMPARED if options.rows in task):
+        for seed in range(FRESH, FRESH + options.seeds):
+            before = spent()
+            points = compared(problem(task), replace(EFFORTS[options.effort], alike=ALIKE), *TASKS[task].split(seed))
+            line = {"row": task, "effort": options.effort, "seed": seed, "seconds": round(spent() - before, 1)}
+            found.append({**line, "points": points})
+            said(f"frontier of {task}, split {seed}: {page.beaten(points)}")
     return found
 
 
@@ -190,7 +229,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default="", help="rows with this in their names")
     parser.add_argument("--seeds", type=int, default=3, help="fresh splits for each row")
-    parser.add_argument("--parts", default="rows,ablation,searches", help="what to measure")
+    parser.add_argument("--parts", default="rows,ablation,searches,frontiers", help="what to measure")
     parser.add_argument("--effort", default="quick", help="of the budget search")
     parser.add_argument("--verify", action="store_true", help="run the programs on the host and under QEMU")
     parser.add_argument("--write", type=Path, help="the page to write; what is not measured now stays")
@@ -208,7 +247,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(line, flush=True)
 
     kept = page.Kept(options.write, TARGET)
-    for part, measured in (("rows", rows), ("ablation", ablation), ("searches", searches)):
+    parts = (("rows", rows), ("ablation", ablation), ("searches", searches), ("frontiers", frontiers))
+    for part, measured in parts:
         if part in options.parts.split(","):
             kept.take(part, measured(options, said))
     return 0 if all(row["reached"] for row in kept.data["rows"]) else 1

@@ -53,6 +53,11 @@ def test_the_picture_shows_every_candidate_and_says_what_is_what() -> None:
     lines = [line for line in root.iter(f"{SVG}line") if line.attrib["class"] == "line"]
     assert len(lines) == 2, "joins three"
     assert all(float(line.attrib["y1"]) >= float(line.attrib["y2"]) for line in lines), "upwards, to the right"
+    ends = [(line.attrib["x1"], line.attrib["y1"]) for line in lines]
+    assert ends == [(dots[i].attrib["cx"], dots[i].attrib["cy"]) for i in (1, 4)], "from candidate to candidate"
+    dashed = [line for line in root.iter(f"{SVG}line") if line.attrib["class"] == "dash"]
+    assert len(dashed) == 1, "from what is the same for every layer to the plain model"
+    assert [dashed[0].attrib[x] for x in ("x1", "y1")] == [dots[2].attrib[x] for x in ("cx", "cy")]
     assert drawn == picture(found(*POINTS), "a <b> & c")
 
 

@@ -19,6 +19,7 @@ from tinygen.compress import Evidence, compress
 from tinygen.compress.recipe import of_content
 from tinygen.errors import UsageError
 from tinygen.search import Candidate, Effort, Found, Goal, Problem, Progress, Study, engine, search
+from tinygen.search.aiming import LOST
 from tinygen.search.base import silent
 from tinygen.search.bases import structures
 from tinygen.search.picture import picture
@@ -149,6 +150,26 @@ def test_nothing_uniform_beats_the_frontier() -> None:
             c.cost.flash <= candidate.cost.flash and c.drop <= candidate.drop and c.loss <= candidate.loss
             for c in compared().frontier
         )
+
+
+def test_every_uniform_size_is_tried_with_settings_for_each_layer() -> None:
+    """At most as large, by the linker's count, or the smallest there are."""
+    judged = compared().judged
+    alike = [c for c in judged if c.origin == "uniform" and c.loss <= LOST]
+    front = [c for c in alike if not any(o.cost.flash <= c.cost.flash and o.loss < c.loss for o in alike)]
+    least = min(c.cost.flash for c in judged if c.origin == "knapsack")
+    assert len(front) > 2
+    for candidate in front:
+        assert any(c.origin == "knapsack" and c.cost.flash <= max(candidate.cost.flash, least) for c in judged)
+
+
+@pytest.mark.usefixtures("few_ways")
+def test_weights_can_be_limited_alone() -> None:
+    effort, whole = replace(TINY, ratios=(), sizes=1), plain().start.cost.weights
+    found = search(there(), Goal(weights=whole // 2), effort)
+    assert found.fits and found.candidate.cost.weights <= whole // 2
+    closest = search(there(), Goal(weights=10), effort)
+    assert f"{closest.candidate.cost.weights:,} bytes of weights for 10" in closest.missed()
 
 
 def test_the_picture_shows_both() -> None:

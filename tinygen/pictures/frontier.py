@@ -31,13 +31,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Points; `unit` says what quality is; `limit` is the flash budget in bytes; a line joins those in `joined`."""
+    """Points; `unit` says what quality is; `limit` is the flash budget in bytes.
+
+    A line joins those in `joined`, a dashed one those in `dashed`.
+    """
 
     title: str
     points: Sequence[Point]
     unit: str
     limit: float | None = None
     joined: Sequence[Point] = ()
+    dashed: Sequence[Point] = ()
 
     @property
     def height(self) -> int:
@@ -66,8 +70,10 @@ class Scatter:
         if self.limit:
             x, _ = at(self.limit / 1024, worst)
             yield svg.line(x, ABOVE, x, ABOVE + FIELD, "mark")
-        for one, other in pairwise(self.joined):
-            yield svg.line(*at(one.flash, one.quality), *at(other.flash, other.quality))
+        for kind, points in (("dash", self.dashed), ("line", self.joined)):
+            ends = [at(point.flash / 1024, point.quality) for point in points]
+            for one, other in pairwise(ends):
+                yield svg.line(*one, *other, kind)
         for point in self.points:
             x, y = at(point.flash / 1024, point.quality)
             yield svg.dot(x, y, point.kind, point.tip)

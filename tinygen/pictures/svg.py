@@ -14,7 +14,8 @@ from html import escape
 #: Values of the classes in a file by itself: dark letters on white.
 STYLE = """\
 text{font:12px system-ui,sans-serif;fill:#1c2430}.dim{fill:#5b6675}.end{text-anchor:end}.mid{text-anchor:middle}
-.track{fill:#eceff3}.grid{stroke:#dde2e9}.line{stroke:#8a94a3;fill:none}.mark{stroke:#c0392b;stroke-width:2}
+.track{fill:#eceff3}.grid{stroke:#dde2e9}.line{stroke:#8a94a3;fill:none}.dash{stroke:#d9822b;stroke-dasharray:5 4}
+.mark{stroke:#c0392b;stroke-width:2}
 .a{fill:#2f6fde}.b{fill:#8a63d2}.c{fill:#1f9d76}.d{fill:#d9822b}.e{fill:#c2457a}
 .on{fill:#fff}.ring{fill:none;stroke:#1c2430;stroke-width:2}"""
 

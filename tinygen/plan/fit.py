@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from random import Random
 
 #: Branch and bound is tried up to this many blocks.
 _EXACT = 64
+#: Problems whose solutions are kept.
+KNOWN = 256
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,12 @@ def _hole(taken: Sequence[tuple[int, int]], align: int, tight: bool) -> int:
     return at if best is None else best
 
 
-def solve(problem: Problem, limit: int, effort: int) -> list[int] | None:
-    """The best placement found in fewer than `limit` bytes, or None; `effort` limits each of the two searches."""
+@lru_cache(maxsize=KNOWN)
+def solve(problem: Problem, limit: int, effort: int) -> Sequence[int] | None:
+    """The best placement found in fewer than `limit` bytes, or None; `effort` limits each of the two searches.
+
+    A budget search asks for the same problem for one candidate after the other.
+    """
     best, bound = None, problem.bound
     trials = [(order, first_fit(problem, order, tight)) for order in _orders(problem) for tight in (False, True)]
     order, offsets = min(trials, key=lambda trial: problem.top(trial[1]))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,17 +27,19 @@ Phase = Literal["start", "curves", "uniform", "knapsack", "study", "recovery", "
 class Goal:
     """What the program must fit; None where there is no limit.
 
-    `flash` and `ram` in bytes, as `measure` has them; `instructions` for one run; `max_drop`: points (percent) of
-    accuracy, or without labels of agreement, that it may be below the plain model on samples held back.
+    `flash` and `ram` in bytes, as `measure` has them; `weights`: bytes of weights and biases among the flash, which
+    benchmarks limit; `instructions` for one run; `max_drop`: points (percent) of accuracy, or without labels of
+    agreement, that it may be below the plain model on samples held back.
     """
 
     flash: int | None = None
     ram: int | None = None
     instructions: int | None = None
     max_drop: float | None = None
+    weights: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("flash", "ram", "instructions"):
+        for name in ("flash", "ram", "instructions", "weights"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise UsageError(f"expected {name} to be a positive number, got {value!r}")
@@ -46,8 +48,25 @@ class Goal:
 
     def excess(self, cost: Cost) -> float:
         """By which share of a limit `cost` is above it, the largest one; 0 if it fits."""
-        limits = ((self.flash, cost.flash), (self.ram, cost.ram), (self.instructions, cost.instructions))
+        limits = (*self._sizes(cost), (self.ram, cost.ram), (self.instructions, cost.instructions))
         return max((now / most - 1 for most, now in limits if most is not None and now > most), default=0.0)
+
+    def over(self, cost: Cost) -> int | None:
+        """Bytes of flash or weights that `cost` has too many (negative: has left); None where neither is limited."""
+        return max((now - most for most, now in self._sizes(cost) if most is not None), default=None)
+
+    def _sizes(self, cost: Cost) -> tuple[tuple[int | None, int], ...]:
+        return ((self.flash, cost.flash), (self.weights, cost.weights))
+
+    def wider(self, share: float) -> Goal:
+        """The same, but for limits on flash and weights that are larger by `share`."""
+        flash, weights = (None if most is None else round(most * (1 + share)) for most in (self.flash, self.weights))
+        return replace(self, flash=flash, weights=weights)
+
+    @property
+    def shaped(self) -> Goal:
+        """What smaller weights do not help with: the limits on RAM and instructions."""
+        return replace(self, flash=None, weights=None)
 
     def met(self, candidate: Candidate) -> bool:
         """Whether `candidate` fits and has lost no more than it may."""
@@ -83,7 +102,7 @@ class Effort:
 
 
 EFFORTS: Mapping[str, Effort] = {
-    "quick": Effort("quick", 8, (0.25, 0.5), (), tries=1, probes=3, samples=62, alike=2, fine=False),
+    "quick": Effort("quick", 5, (0.25, 0.5), (), tries=1, probes=3, samples=62, alike=2, fine=False),
     "normal": Effort(
         "normal",
         16,
@@ -235,7 +254,7 @@ class Found:
         """Everything but the graph, as JSON values."""
         return {
             "fits": self.fits,
-            "goal": vars(self.goal),
+            "goal": {name: value for name, value in vars(self.goal).items() if name != "weights"},
             "effort": self.effort,
             "start": self.start.as_dict(),
             "candidate": self.candidate.as_dict(),
@@ -249,6 +268,7 @@ class Found:
         cost, parts = self.candidate.cost, list[str]()
         for what, most, now in (
             ("bytes of flash", self.goal.flash, cost.flash),
+            ("bytes of weights", self.goal.weights, cost.weights),
             ("bytes of RAM", self.goal.ram, cost.ram),
             ("instructions", self.goal.instructions, cost.instructions),
         ):

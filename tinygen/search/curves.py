@@ -15,14 +15,13 @@ import numpy as np
 
 from tinygen.batch import run_batch
 from tinygen.compress.base import Sample
-from tinygen.compress.entropy import FORM
 from tinygen.compress.fitting.layerwise import Fitted, Layer, layers_of
 from tinygen.compress.fitting.mixture import COMPARED, deciding, harm
 from tinygen.compress.fitting.probing import alternatives
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array, TensorType
-from tinygen.kernels.base import SMALLEST
-from tinygen.search.ways import PLAIN, Way
+from tinygen.kernels.base import AT_ANY_SPEED, SMALLEST
+from tinygen.search.ways import PLAIN, Way, fitted_in
 from tinygen.selection import Optimize, able
 from tinygen.target import Target
 
@@ -34,14 +33,13 @@ LARGE = 0.01
 
 @dataclass(frozen=True)
 class Option:
-    """A layer stored in some `way`: flash in bytes, instructions, roughly, and the noise it adds to the decision.
+    """A layer stored in some `way`: flash in bytes, and the noise it adds to the decision.
 
     `noise` is a share of the decision's variance. `node`, `constants` and `types` are what the graph has then.
     """
 
     way: Way
     bytes: int
-    work: float
     noise: float
     node: Node
     constants: Mapping[str, Array]
@@ -70,8 +68,8 @@ def measured(
 
     def fits(layer: Layer) -> Iterator[Fitted | None]:
         tried.clear()
-        for way in ways(layer.node.op != "DEPTHWISE_CONV_2D" and layer.stored.size >= LARGE * total):
-            fitted = way.fit(layer)
+        large = layer.node.op != "DEPTHWISE_CONV_2D" and layer.stored.size >= LARGE * total
+        for way, fitted in fitted_in(ways(large), layer):
             tried.append((way, layer.noise(fitted.real) if fitted is not None else np.inf))
             yield fitted
 
@@ -98,13 +96,12 @@ def _frontier(options: Sequence[Option]) -> Sequence[Option]:
 def _option(graph: Graph, node: Node, way: Way, noise: float, target: Target, optimize: Optimize) -> Option:
     """`node` of `graph`, in the smallest form that its weights have."""
     weights = node.inputs[1]
-    asked = () if way == PLAIN else (SMALLEST, FORM)
-    graphs = [graph, *(replace(graph, storage={**graph.storage, weights: form}) for form in asked)]
-    choices = [choice for g in graphs for choice in able(g, node, target, optimize)]
-    best = min(choices, key=lambda choice: choice.bytes)
+    if way != PLAIN:
+        graph = replace(graph, storage={**graph.storage, weights: AT_ANY_SPEED})
+    best = min(able(graph, node, target, optimize), key=lambda choice: choice.bytes)
     names = [n for n in node.inputs if n in graph.constants]
     return Option(
-        way, best.bytes, best.work, noise, node,
+        way, best.bytes, noise, node,
         {n: graph.constants[n] for n in names}, {n: graph.types[n] for n in names},
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from tinygen.compress.fitting.layerwise import Declined, Fitted, Layer, rewrite
 from tinygen.ir.graph import Graph
@@ -23,13 +24,11 @@ from tinygen.search.context import made_good_by_others
 from tinygen.search.costs import Costs
 from tinygen.search.curves import Curves, Option, Probe, combined, measured
 from tinygen.search.judge import Judge
-from tinygen.search.knapsack import Knapsack, solve, total_bytes, total_noise
+from tinygen.search.knapsack import Knapsack, total_noise
 from tinygen.search.ranking import best
 from tinygen.search.study import Kept
 from tinygen.search.ways import Entry, Way, entries, ladder
 
-#: How often a solution of the knapsack is corrected by its true size, and bytes of a budget that may be left unused.
-CORRECTIONS, UNUSED = 6, 24
 #: So near to the goal's flash, as a share of it, the linker is asked, and settings are worth correcting.
 CLOSE = 0.02
 #: The key of the plain model among candidates.
@@ -43,6 +42,11 @@ class Start:
     base: Base
     curves: Curves
     knapsack: Knapsack
+
+    @cached_property
+    def dense(self) -> Knapsack:
+        """Solutions without sparse layers, whose code not every size is worth."""
+        return Knapsack.of({name: [o for o in some if o.way.zeros is None] for name, some in self.curves.items()})
 
     def noise(self, size: float) -> float:
         """What is expected of `size` bytes of weights."""
@@ -158,36 +162,11 @@ class Search:
 
         A few bytes of flash too many do not count: they are saved later, at next to no loss.
         """
-        graph, most = self.walked(base, options), self.goal.flash
-        near = replace(self.goal, flash=None if most is None else round(most * (1 + CLOSE)))
-        return near.excess(self.costs.of(graph)), self.judge.loss(graph)
-
-    def fitting(self, base: Base, curves: Curves) -> dict[str, Option]:
-        """The knapsack's solution whose program just fits the goal, by the true size of its proxy.
-
-        Every form of weights brings code along, which sparse ones may not be worth: so it is also tried without them.
-        """
-        if self.goal.flash is None:
-            return {name: options[0] for name, options in curves.items()}
-        dense = {name: [o for o in options if o.way.zeros is None] for name, options in curves.items()}
-        found = [self._fitting(base, some) for some in (curves, dense)]
-        return min(found, key=lambda pair: (pair[0], total_noise(pair[1])))[1]
-
-    def _fitting(self, base: Base, curves: Curves) -> tuple[int, dict[str, Option]]:
-        """The bytes of flash that are too many, and the solution."""
-        most = self.goal.flash or 0
-        found, limit = list[tuple[int, dict[str, Option]]](), float(most)
-        for _ in range(CORRECTIONS):
-            tried = solve(curves, limit)
-            over = self.costs.of(self.proxy(base, tried)).flash - most
-            found.append((max(over, 0), tried))
-            if -UNUSED <= over <= 0:
-                break
-            limit = total_bytes(tried) - over
-        return min(found, key=lambda pair: (pair[0], total_noise(pair[1])))
+        graph = self.walked(base, options)
+        return self.goal.wider(CLOSE).excess(self.costs.of(graph)), self.judge.loss(graph)
 
     def full(self, base: Base, options: Mapping[str, Option], origin: Origin) -> Candidate:
         """The candidate that the techniques make of `base` with each layer in the way of its option."""
         ways = {name: option.way for name, option in options.items()}
-        plain = self.goal.flash is None and all(way == Way() for way in ways.values())
+        plain = self.goal == self.goal.shaped and all(way == Way() for way in ways.values())
         return self.candidate(() if plain else entries(ways), origin, base)

@@ -17,8 +17,6 @@ from tinygen.search.curves import Curves, Option
 
 #: Units that the largest knapsack has, at most.
 UNITS = 1 << 14
-#: How often the price of an instruction is halved in looking for the one that meets a limit.
-HALVINGS = 24
 
 
 @dataclass(frozen=True)
@@ -31,11 +29,8 @@ class Knapsack:
     taken: Sequence[Array]
 
     @classmethod
-    def of(cls, curves: Curves, gains: Mapping[str, float] | None = None, price: float = 0.0) -> Knapsack:
-        """All solutions for `curves`, whose noises are multiplied by the layers' `gains` (1 by default).
-
-        `price` is what an instruction costs, in noise.
-        """
+    def of(cls, curves: Curves, gains: Mapping[str, float] | None = None) -> Knapsack:
+        """All solutions for `curves`, whose noises are multiplied by the layers' `gains` (1 by default)."""
         layers = tuple(curves.items())
         whole = sum(max(o.bytes for o in options) for _, options in layers)
         unit = max(1, whole // UNITS)
@@ -46,7 +41,7 @@ class Knapsack:
             totals = np.full((len(options), count), np.inf)
             for row, option in zip(totals, options, strict=True):
                 size = -(-option.bytes // unit)
-                row[size:] = least[: count - size] + option.noise * gain + option.work * price
+                row[size:] = least[: count - size] + option.noise * gain
             taken.append(np.argmin(totals, axis=0))
             least = totals.min(axis=0)
         return cls(layers, unit, least, taken)
@@ -72,29 +67,6 @@ class Knapsack:
             left -= -(-option.bytes // self.unit)
             found[name] = option
         return {name: found[name] for name, _ in self.layers}
-
-
-def solve(
-    curves: Curves, limit: float, work: float | None = None, gains: Mapping[str, float] | None = None
-) -> dict[str, Option]:
-    """The option of each layer, of at most `limit` bytes, and of at most `work` instructions if that can be."""
-    found = Knapsack.of(curves, gains).solve(limit)
-    if work is None or total_work(found) <= work:
-        return found
-    low, high, best = 0.0, 1.0 / max(work, 1.0), found
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2 if best is not found else high
-        made = Knapsack.of(curves, gains, middle).solve(limit)
-        if total_work(made) <= work:
-            high, best = middle, made
-        else:
-            low, high = middle, high if best is not found else 8 * high
-    return best
-
-
-def total_work(options: Mapping[str, Option]) -> float:
-    """The instructions of all layers, roughly."""
-    return sum(option.work for option in options.values())
 
 
 def total_bytes(options: Mapping[str, Option]) -> int:

@@ -37,11 +37,12 @@ def front(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def scatter(found: Found) -> Scatter:
-    """All candidates, with a line through those that no other beats in flash and quality."""
+    """All candidates, with a line through those that no other beats in flash and quality, and one of uniform ones."""
     unit = "agreement with the plain model, %" if found.start.quality.accuracy is None else "accuracy, %"
     points = {c.number: _point(c, found) for c in found.judged}
-    line = [points[c.number] for c in front(found.judged)]
-    return Scatter("Frontier", list(points.values()), unit, found.goal.flash, line)
+    alike = [c for c in found.judged if c.origin in ("start", "uniform")]
+    line, dashed = ([points[c.number] for c in front(some)] for some in (found.judged, alike))
+    return Scatter("Frontier", list(points.values()), unit, found.goal.flash, line, dashed)
 
 
 def _point(candidate: Candidate, found: Found) -> Point:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +12,11 @@ from tinygen.compress import Bought
 from tinygen.compress.base import Sample
 from tinygen.ir import store
 from tinygen.passes.base import macs
+from tinygen.search.aiming import aimed, matched, spread
 from tinygen.search.base import Candidate, Effort, Found, Goal, Heard, Problem, Study, silent
 from tinygen.search.bases import Base, Step, structures
-from tinygen.search.curves import Option
 from tinygen.search.engine import PLAIN, Search, Start
-from tinygen.search.knapsack import Knapsack, total_bytes, total_noise
+from tinygen.search.knapsack import Knapsack, total_noise
 from tinygen.search.ranking import frontier, rank
 from tinygen.search.recovery import recovered
 from tinygen.search.sampling import sampled
@@ -25,14 +25,8 @@ from tinygen.search.uniform import uniform
 
 #: A base that promises so many times the noise of another at every size is not looked at.
 HOPE = 1.5
-#: How often the size asked of a knapsack is corrected by that of what the techniques made.
-CORRECTIONS = 3
-#: Bases that are tried beside those that candidates are made of.
-TRIED = 2
 #: Shares of multiply-accumulates that pruning tries to do without are multiples of 1 / SHARES.
 SHARES = 16
-#: Noise, as a share of the decision's variance, with which a model is of no use; and sizes looked at to find where.
-LOST, STEPS = 0.4, 64
 
 
 def search(problem: Problem, goal: Goal, effort: Effort, study: Study | None = None, heard: Heard = silent) -> Found:
@@ -47,15 +41,21 @@ def search(problem: Problem, goal: Goal, effort: Effort, study: Study | None = N
     made = Search(problem, goal, effort, heard, trials)
     start = made.start()
     if not goal.met(start) or study is not None or goal == Goal(max_drop=goal.max_drop):
-        uniform(made)
-        starts = started(made, start)
-        if not goal.met(start):
-            aimed(made, starts)
-        spread(made, starts)
-        if trials is not None and effort.trials:
-            sampled(made, starts, trials)
-        recovered(made)
+        looked(made, start)
     return found(made, start)
+
+
+def looked(made: Search, start: Candidate) -> None:
+    """Every step between the plain model and the choice."""
+    uniform(made)
+    starts = started(made, start)
+    if not made.goal.met(start):
+        aimed(made, starts)
+    matched(made, starts)
+    spread(made, starts)
+    if made.kept is not None and made.effort.trials:
+        sampled(made, starts, made.kept)
+    recovered(made)
 
 
 def _identity(problem: Problem) -> dict[str, bytes]:
@@ -87,7 +87,7 @@ def started(made: Search, start: Candidate) -> list[Start]:
         if any(step.done for step in base.steps) and _promises(starts[0], base):
             starts.append(_start(made, base))
         made.step()
-    limits = replace(made.goal, flash=None)
+    limits = made.goal.shaped
     if limits.excess(start.cost) == 0:
         return starts
     fitting = [s for s in starts if limits.excess(made.costs.of(s.base.graph)) == 0]
@@ -120,43 +120,6 @@ def _promises(plain: Start, base: Base) -> bool:
     )
     sizes = np.geomspace(max(plain.knapsack.smallest, 1), whole, 24)
     return any(base.loss + total_noise(plain.knapsack.solve(size / left)) < HOPE * plain.noise(size) for size in sizes)
-
-
-def aimed(made: Search, starts: Sequence[Start]) -> None:
-    """Candidates that just fit the goal, from the bases that promise most there: first by curves, then by a try."""
-    offers = [(start, made.fitting(start.base, start.curves)) for start in starts]
-    offers.sort(key=lambda offer: offer[0].base.loss + total_noise(offer[1]))
-    tried = [
-        (made.trial(start.base, options), start, options) for start, options in offers[: made.effort.tries + TRIED]
-    ]
-    tried.sort(key=lambda offer: offer[0])
-    made.begin("knapsack", made.effort.tries)
-    for _, start, options in tried[: made.effort.tries]:
-        _corrected(made, start, options)
-
-
-def _corrected(made: Search, start: Start, options: Mapping[str, Option]) -> Candidate:
-    """The candidate of `options`, or of smaller ones as long as what the techniques made does not fit."""
-    candidate, limit = made.full(start.base, options, "knapsack"), float(total_bytes(options))
-    for _ in range(CORRECTIONS):
-        over = candidate.cost.flash - (made.goal.flash or candidate.cost.flash)
-        if over <= 0 or limit <= start.knapsack.smallest:
-            break
-        limit -= over
-        candidate = made.full(start.base, start.knapsack.solve(limit), "knapsack")
-    return candidate
-
-
-def spread(made: Search, starts: Sequence[Start]) -> None:
-    """Candidates over the whole range of sizes, each of the base that promises most."""
-    low, high = max(min(s.knapsack.smallest for s in starts), 1), starts[0].knapsack.largest
-    tried = np.geomspace(low, high, STEPS)
-    low = next((size for size in tried if min(s.noise(size) for s in starts) <= LOST), low)
-    sizes = np.geomspace(low, high, made.effort.sizes + 1)[:-1]
-    made.begin("knapsack", len(sizes))
-    for size in sizes[::-1].tolist():
-        start = min(starts, key=lambda s: s.noise(size))
-        made.full(start.base, start.knapsack.solve(size), "knapsack")
 
 
 def found(made: Search, start: Candidate) -> Found:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tinygen.search.aiming import fitting
 from tinygen.search.base import Candidate
 from tinygen.search.engine import Search, Start
 from tinygen.search.knapsack import Knapsack, total_bytes
@@ -44,9 +45,9 @@ def sampled(made: Search, starts: Sequence[Start], kept: Kept) -> None:
 
 def _sizes(made: Search, starts: Sequence[Start]) -> tuple[float, float]:
     """The bytes of weights between which trials lie: around the goal, if there is one for flash."""
-    if made.goal.flash is None:
+    if made.goal == made.goal.shaped:
         return float(max(min(start.knapsack.smallest for start in starts), 1)), float(starts[0].knapsack.largest)
-    aimed = total_bytes(made.fitting(starts[0].base, starts[0].curves))
+    aimed = total_bytes(fitting(made, starts[0], made.goal))
     return SIZES[0] * aimed, SIZES[1] * aimed
 
 

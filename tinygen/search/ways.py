@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,11 +30,11 @@ class Way:
     scale: str = "tensor"
     bits: int | None = None
 
-    def fit(self, layer: Layer) -> Fitted | None:
-        """The weights of `layer` so; None where that makes no sense or saves nothing."""
+    def fit(self, layer: Layer, sparsely: Callable[[Layer, float], Fitted] | None = None) -> Fitted | None:
+        """The weights of `layer` so; None where that makes no sense or saves nothing. `sparsely` puts in zeros."""
         try:
             if self.zeros is not None:
-                fitted = sparse(layer, Pattern(self.zeros))
+                fitted = (sparsely or _sparse)(layer, self.zeros)
                 layer = replace(layer, stored=fitted.integers, scales=fitted.scales)
             if self.values is not None:
                 return share(layer, self.values, self.scale == "tensor") if self._pays(layer) else None
@@ -48,6 +48,23 @@ class Way:
 
 
 PLAIN = Way()
+
+
+def _sparse(layer: Layer, zeros: float) -> Fitted:
+    return sparse(layer, Pattern(zeros))
+
+
+def fitted_in(ways: Sequence[Way], layer: Layer) -> Iterator[tuple[Way, Fitted | None]]:
+    """What each of `ways` makes of `layer`, whose zeros are found once for all ways with as many."""
+    known = dict[float, Fitted]()
+
+    def sparsely(layer: Layer, zeros: float) -> Fitted:
+        if zeros not in known:
+            known[zeros] = _sparse(layer, zeros)
+        return known[zeros]
+
+    for way in ways:
+        yield way, way.fit(layer, sparsely)
 
 
 def entries(ways: Mapping[str, Way]) -> list[Entry]:

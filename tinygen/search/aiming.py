@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Candidates for sizes: the goal's, those of settings that are the same for all layers, and a ladder of others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tinygen.search.base import Candidate, Goal
+from tinygen.search.curves import Option
+from tinygen.search.engine import Search, Start
+from tinygen.search.knapsack import Knapsack, total_bytes, total_noise
+
+#: How often a solution of the knapsack is corrected by its size as the techniques would make it, and as they made it.
+CORRECTIONS, AGAIN = 5, 3
+#: The share of a budget that may be left unused.
+UNUSED = 0.003
+#: Bases that are tried beside those that candidates are made of.
+TRIED = 2
+#: Noise, as a share of the decision's variance, with which a model is of no use; and sizes looked at to find where.
+LOST, STEPS = 0.4, 64
+
+
+def fitting(made: Search, start: Start, goal: Goal) -> dict[str, Option]:
+    """The knapsack's solution whose program just fits `goal`, by the true size of its proxy.
+
+    Every form of weights brings code along, which sparse ones may not be worth: so it is also tried without them.
+    """
+    if goal == goal.shaped:
+        return {name: options[0] for name, options in start.curves.items()}
+    found = _fitting(made, start, start.knapsack, goal)
+    if any(option.way.zeros is not None for option in found[1].values()):
+        found = min(found, _fitting(made, start, start.dense, goal), key=lambda pair: (pair[0], total_noise(pair[1])))
+    return found[1]
+
+
+def _fitting(made: Search, start: Start, knapsack: Knapsack, goal: Goal) -> tuple[int, dict[str, Option]]:
+    """The bytes that are too many, and the solution."""
+    unused = UNUSED * min(most for most in (goal.flash, goal.weights) if most is not None)
+    limit = knapsack.largest - (goal.over(made.costs.of(start.base.graph)) or 0)
+    found = list[tuple[int, dict[str, Option]]]()
+    for _ in range(CORRECTIONS):
+        tried = knapsack.solve(limit)
+        over = goal.over(made.costs.of(made.proxy(start.base, tried))) or 0
+        known = any(tried == other for _, other in found)
+        found.append((max(over, 0), tried))
+        if known or -unused <= over <= 0:
+            break
+        limit = total_bytes(tried) - over
+    return min(found, key=lambda pair: (pair[0], total_noise(pair[1])))
+
+
+def aimed(made: Search, starts: Sequence[Start]) -> None:
+    """Candidates that just fit the goal, from the bases that promise most there: first by curves, then by a try."""
+    size = total_bytes(fitting(made, starts[0], made.goal))
+    likely = sorted(starts, key=lambda start: start.noise(size))[: made.effort.tries + TRIED]
+    offers = [(start, fitting(made, start, made.goal)) for start in likely]
+    tried = [(made.trial(start.base, options), start, options) for start, options in offers]
+    tried.sort(key=lambda offer: offer[0])
+    made.begin("knapsack", made.effort.tries)
+    for _, start, options in tried[: made.effort.tries]:
+        _corrected(made, start, options, made.goal)
+
+
+def _corrected(made: Search, start: Start, options: Mapping[str, Option], goal: Goal) -> Candidate:
+    """The candidate of `options`, or of smaller ones as long as what the techniques made does not fit."""
+    candidate, limit = made.full(start.base, options, "knapsack"), float(total_bytes(options))
+    for _ in range(AGAIN):
+        over = goal.over(candidate.cost) or 0
+        if over <= 0 or limit <= start.knapsack.smallest:
+            break
+        limit -= over
+        candidate = made.full(start.base, start.knapsack.solve(limit), "knapsack")
+    return candidate
+
+
+def matched(made: Search, starts: Sequence[Start]) -> None:
+    """For each setting that is the same for all layers, of those no other beats, one of the same size that is not."""
+    alike = sorted((c for c in made.candidates.values() if c.origin == "uniform"), key=lambda c: c.cost.flash)
+    front = [c for i, c in enumerate(alike) if all(other.loss > c.loss for other in alike[:i]) and c.loss <= LOST]
+    made.begin("knapsack", len(front))
+    for candidate in front:
+        start = min(starts, key=lambda s: s.noise(candidate.cost.constants))
+        goal = Goal(flash=candidate.cost.flash)
+        _corrected(made, start, fitting(made, start, goal), goal)
+
+
+def spread(made: Search, starts: Sequence[Start]) -> None:
+    """Candidates over the whole range of sizes, each of the base that promises most."""
+    low, high = max(min(s.knapsack.smallest for s in starts), 1), starts[0].knapsack.largest
+    tried = np.geomspace(low, high, STEPS)
+    low = next((size for size in tried if min(s.noise(size) for s in starts) <= LOST), low)
+    sizes = np.geomspace(low, high, made.effort.sizes + 1)[:-1]
+    made.begin("knapsack", len(sizes))
+    for size in sizes[::-1].tolist():
+        start = min(starts, key=lambda s: s.noise(size))
+        made.full(start.base, start.knapsack.solve(size), "knapsack")
