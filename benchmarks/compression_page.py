@@ -27,6 +27,7 @@ HEAD = """\
 | `--bits 4` | [rounds weights to fewer bits](compression/bits.md) |
 | `--recover 300` | [trains](compression/recovery.md) what is left towards the original's answers (needs TensorFlow) |
 | `--entropy` | [entropy codes](compression/storage_forms.md) for weights, unpacked while the layer runs |
+| `--biases 16` | [biases in 16 or 8 bits](compression/biases.md) times a unit |
 
 All need samples of the model's input (`--calibration`). Each but `--recover` fits layer after layer to what the
 original computes on those samples, without training. How weights then lie in flash is chosen by bytes, for any model:

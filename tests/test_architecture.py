@@ -32,6 +32,7 @@ ORDER = (
     "selection",
     "overlays",
     "stripes",
+    "narrow",
     "lower",
     "plan",
     "layout",

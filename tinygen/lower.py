@@ -13,7 +13,8 @@ from tinygen.ir.program import Action, Buffer, Constant, Invocation, Loop, Opera
 from tinygen.ir.program import Shift as Move
 from tinygen.ir.types import Array, DType, TensorType
 from tinygen.kernels import Kernel, Launch, kernels_for
-from tinygen.kernels.base import PLAIN
+from tinygen.kernels.base import NARROW, PLAIN
+from tinygen.narrow import narrowed
 from tinygen.ops import call_of, check_node, op_of
 from tinygen.overlays import joins, overlays
 from tinygen.room import runs
@@ -39,9 +40,11 @@ def lower(
     """Choose kernels for `target` and lay out what runs. Raises `UnsupportedError` for a node no kernel accepts.
 
     The layers of each of `segments`, which stand one after the other in `graph`, run together as one step. `choices`
-    are the kernels of the others (by default, those that `select` gives).
+    are the kernels of the others (by default, those that `select` gives). Biases take fewer bits where they fit them,
+    if the graph asks for that, or flash counts most.
     """
-    return _Lowering(graph, target, optimize, tuple(segments), choices or {}).program()
+    program = _Lowering(graph, target, optimize, tuple(segments), choices or {}).program()
+    return narrowed(program) if optimize == "size" or NARROW in graph.storage.values() else program
 
 
 @dataclass

@@ -80,6 +80,7 @@ def context(program: Program, plan: Plan, provenance: Sequence[str]) -> dict[str
         "outputs": [text.port_text(p, "output", i, n, program, plan) for i, n in enumerate(program.outputs)],
         "constants": [text.constant_text(c) for c in program.constants],
         "blob": None,
+        "narrow": text.narrow_types(program),
         "kernels": [f"kernels/{name}.c.j2" for name in program.templates],
         "calls": text.defined(calls),
         "shared_functions": text.shared_functions(calls),

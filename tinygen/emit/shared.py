@@ -12,6 +12,7 @@ from tinygen.emit.items import CallText
 from tinygen.emit.loops import loop_text
 from tinygen.emit.render import context, environment, named
 from tinygen.ir.program import Action, Constant, Invocation, Loop, Operand, Program, Step
+from tinygen.narrow import narrowed, widened
 from tinygen.plan.arena import Plan
 
 Part = tuple[Program, Plan]
@@ -51,7 +52,12 @@ class _Names:
 
 
 def united(name: str, parts: Sequence[Part]) -> Part:
-    """The steps of all programs one after the other, each with buffers under names of its own."""
+    """The steps of all programs one after the other, each with buffers under names of its own.
+
+    Biases of all of them have one type, as kernels are shared.
+    """
+    narrow = any(program.narrow for program, _ in parts)
+    parts = [(widened(program), plan) for program, plan in parts]
     arrays: dict[tuple[str, bytes], Constant] = {}
     steps: list[Step] = []
     offsets: dict[str, int] = {}
@@ -66,7 +72,7 @@ def united(name: str, parts: Sequence[Part]) -> Part:
     first, most = parts[0], max(plan.bytes for _, plan in parts)
     constants = tuple(arrays.values())
     program = replace(first[0], name=name, steps=tuple(steps), constants=constants, templates=tuple(templates))
-    return program, replace(first[1], offsets=offsets, bytes=most)
+    return narrowed(program) if narrow else program, replace(first[1], offsets=offsets, bytes=most)
 
 
 def emit_shared(name: str, parts: Sequence[Part], provenance: Sequence[str]) -> dict[str, str]:
@@ -92,6 +98,7 @@ def emit_shared(name: str, parts: Sequence[Part], provenance: Sequence[str]) -> 
         "models": models,
         "constants": [text.constant_text(c) for c in program.constants],
         "kernels": [f"kernels/{template}.c.j2" for template in program.templates],
+        "narrow": text.narrow_types(program),
         "calls": text.defined(every),
         "shared_functions": text.shared_functions(every),
         "steps": every_step,

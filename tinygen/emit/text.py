@@ -13,6 +13,7 @@ import numpy as np
 from tinygen.emit.items import CallText, FieldText, LoopText
 from tinygen.ir.program import Constant, Invocation, Operand, Program, Step
 from tinygen.ir.types import Array, DType, TensorType
+from tinygen.kernels.biases import STRUCTS, TYPES, Narrow
 from tinygen.plan.arena import Plan
 
 #: Width of a line of constants, in characters.
@@ -87,6 +88,11 @@ def literal(value: int) -> str:
     if value in _SMALLEST:
         return _SMALLEST[value]
     return str(int(value)) if -(2**31) < value < 2**31 else f"INT64_C({value})"
+
+
+def narrow_types(program: Program) -> dict[str, Narrow | None]:
+    """For each struct of kernels with biases their type, if they take fewer bits than usual."""
+    return {struct: TYPES[program.narrow[struct]] if struct in program.narrow else None for struct in STRUCTS}
 
 
 def in_parentheses(value: int) -> str:

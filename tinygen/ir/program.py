@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tinygen.ir.types import Array, TensorType
 
@@ -159,7 +159,8 @@ class Program:
     """Everything the emitter needs but addresses, which the planner gives.
 
     `tensors` maps each tensor that exists at run time to its buffer. `templates` are the kernel files in the order in
-    which their C must stand.
+    which their C must stand. `narrow` says which structs of kernels have biases of fewer bits, and of which type (see
+    `tinygen.narrow`).
     """
 
     name: str
@@ -171,6 +172,7 @@ class Program:
     steps: tuple[Step, ...]
     constants: tuple[Constant, ...]
     templates: tuple[str, ...]
+    narrow: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def macs(self) -> int:

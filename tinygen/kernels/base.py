@@ -25,6 +25,8 @@ PLAIN = "plain"
 SMALLEST = "smallest"
 #: The same, of all forms: also of those that are slow to read (`Kernel.asked`).
 AT_ANY_SPEED = "smallest at any speed"
+#: What `Graph.storage` asks for of biases: 8 or 16 bits times a unit, where that makes no difference.
+NARROW = "narrow"
 #: How constant weights may lie in flash: name → what it is.
 FORMS = {
     PLAIN: "one byte for each weight",
