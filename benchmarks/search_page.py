@@ -59,8 +59,9 @@ on the samples that it holds back. Measured on the samples to test, which neithe
 ABLATION = """
 ## What each technique contributes
 
-The recipes of three rows, without one part of them each, and each part alone; split 0. Where training is gone, what it
-put right stays wrong; where a technique is gone, the later ones work on what is left. Data: [{data}]({data}).
+The recipes of three rows, without one part of them each, and each part alone; then every other technique alone, with a
+moderate setting, where it finds something to do. Where training is gone, what it put right stays wrong; where a
+technique is gone, the later ones work on what is left. Means over splits. Data: [{data}]({data}).
 
 ![ablation]({picture})
 """
@@ -93,7 +94,7 @@ class Kept:
 
 def _key(line: Mapping[str, Any]) -> tuple[Any, ...]:
     """What a line is about; lines that are measured anew take the place of those about the same."""
-    return line["row"], line.get("effort"), line.get("seed") if "points" in line else None
+    return line["row"], line.get("effort"), line.get("seed"), line.get("what")
 
 
 def write(path: Path, found: Mapping[str, Any]) -> None:
@@ -143,7 +144,7 @@ def _lines(found: Mapping[str, Any], data: str, picture: str, frontier: str) -> 
         yield f"\n{_all_beaten(found['frontiers'])}"
     if found["ablation"]:
         yield ABLATION.format(data=data, picture=picture)
-        yield "| row | recipe | bytes | all | flash | lost | SQNR |\n|---|---|--:|--:|--:|--:|--:|"
+        yield "| row | recipe | bytes | all | flash | lost | splits | SQNR |\n|---|---|--:|--:|--:|--:|--:|--:|"
         yield from map(_part, found["ablation"])
 
 
@@ -222,9 +223,15 @@ def _goal(row: Mapping[str, Any]) -> str:
 
 
 def _part(part: Mapping[str, Any]) -> str:
-    lost = _lost(part["row"], part["before"] - part["after"])
-    sizes = f"{part['bytes']:,} | {part['constants']:,} | {part['flash']:,}"
-    return f"| {part['row']} | {part['what']} | {sizes} | {lost} | {part['sqnr']:.1f} dB |"
+    mean = _mean(part)
+    lost = _lost(part["row"], mean["before"] - mean["after"])
+    sizes = f"{mean['bytes']:,.0f} | {mean['constants']:,.0f} | {mean['flash']:,.0f}"
+    return f"| {part['row']} | {part['what']} | {sizes} | {lost} | {len(part['runs'])} | {mean['sqnr']:.1f} dB |"
+
+
+def _mean(part: Mapping[str, Any]) -> dict[str, float]:
+    """Every figure of the runs of `part`, in the mean."""
+    return {key: float(np.mean([run[key] for run in part["runs"]])) for key in part["runs"][0]}
 
 
 def draw(parts: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -241,7 +248,8 @@ def draw(parts: Sequence[Mapping[str, Any]], path: Path) -> None:
         for part in (part for part in parts if part["row"] == name):
             whole, alone = part["what"] == "all", part["what"].endswith("alone")
             color = "tab:red" if whole else "tab:blue" if alone else "tab:grey"
-            place = part["bytes"] / 1024, part["sqnr"]
+            mean = _mean(part)
+            place = mean["bytes"] / 1024, mean["sqnr"]
             field.scatter(*place, color=color, s=60 if whole else 20, zorder=2)
             field.annotate(part["what"], place, fontsize=7, xytext=(4, 3), textcoords="offset points")
         field.set(title=name, xlabel="weights and biases, KiB", ylabel="SQNR, dB", xscale="log")

@@ -67,10 +67,24 @@ TAKEN_APART = ("kws third", "mnist", "ad")
 COMPARED, ALIKE = ("kws",), 6
 #: Details of techniques that are taken apart, too, and what they are then.
 PLAIN = {"copies": 0, "mixes": 0, "hints": 0.0, "codebook": "fixed", "scale": "channel", "spread": "uniform"}
+#: Each technique that there is, with a moderate setting.
+ALONE: tuple[dict[str, Any], ...] = (
+    {"name": "branches", "count": 1},
+    {"name": "resolution", "factor": 2},
+    {"name": "prune", "ratio": 0.25},
+    {"name": "low-rank", "ratio": 0.25},
+    {"name": "sparsity", "ratio": 0.5},
+    {"name": "share", "values": 16},
+    {"name": "bits", "bits": 4},
+    {"name": "entropy"},
+)
 
 
 def variants(row: Row) -> dict[str, list[dict[str, Any]]]:
-    """The recipe of `row`, without one technique or detail of training each, and each technique alone."""
+    """The recipe of `row`, without one technique or detail of training each, and each technique alone.
+
+    Alone are those of the recipe as it has them, and all others as `ALONE` does.
+    """
     entries = row.entries
     found = {"all": entries}
     for i, entry in enumerate(entries):
@@ -81,7 +95,7 @@ def variants(row: Row) -> dict[str, list[dict[str, Any]]]:
                 found[f"{entry['name']} with {key} {plain}"] = [*entries[:i], changed, *entries[i + 1 :]]
     for i, entry in enumerate(entries):
         found[f"{_called(entries, i)} alone"] = [entry]
-    return found
+    return found | {f"{' '.join(map(str, entry.values()))} alone": [entry] for entry in ALONE}
 
 
 def _called(entries: list[dict[str, Any]], index: int) -> str:

@@ -60,7 +60,7 @@ def test_the_page_shows_splits_and_parts(tmp_path: Path) -> None:
         "proven": "cortex-m4",
         "cli": "`tinygen build`",
     }
-    part = {"row": "kws third", "task": "kws", "what": "without share", **asdict(RUN)}
+    part = {"row": "kws third", "what": "without share", "runs": [asdict(RUN), asdict(replace(RUN, bytes=350))]}
     recipe = [{"name": "share", "values": "none", "layers": {"a": 16, "b": 4}}, {"name": "entropy"}]
     line = {"row": "kws third", "effort": "quick", "reached": True, "proven": None, "recipes": [recipe]}
     line["runs"] = [asdict(replace(RUN, after=90.0))]
@@ -84,6 +84,7 @@ def test_the_page_shows_splits_and_parts(tmp_path: Path) -> None:
     assert "Missed: kws third. Tried were others." in text
     assert "| kws third | 0 | seen | 999 |" in text and "| **250** |" in text, "seen splits do not count"
     assert "under QEMU (cortex-m4)" in text
+    assert "| kws third | without share | 300 | 300 | 900 | 0.50 | 2 | 20.0 dB |" in text, "the mean of two splits"
     words = "share 4 to 16 in 2 layers, entropy"
     assert (
         f"| kws third | quick | 8,200 at ≤ 2.0 points | **250** | 1.00, 1.00 | 0.50 | 1 | 20.0 dB | {words} |" in text

@@ -27,7 +27,7 @@ from tinygen.search.judge import Judge
 from tinygen.search.knapsack import Knapsack, total_noise
 from tinygen.search.ranking import best
 from tinygen.search.study import Kept
-from tinygen.search.ways import Entry, Way, entries, ladder
+from tinygen.search.ways import STORED, Entry, Way, entries, ladder
 
 #: So near to the goal's flash, as a share of it, the linker is asked, and settings are worth correcting.
 CLOSE = 0.02
@@ -141,7 +141,7 @@ class Search:
     def proxy(self, base: Base, options: Mapping[str, Option]) -> Graph:
         """What the techniques would make of `base`, nearly: layers fitted apart from each other."""
         graph = combined(base.graph, tuple(options.values()))
-        return applied(graph, ({"name": "entropy"},), self.problem.evidence, self.problem.passes)[0]
+        return applied(graph, STORED, self.problem.evidence, self.problem.passes)[0]
 
     def walked(self, base: Base, options: Mapping[str, Option]) -> Graph:
         """What the techniques would make of `base`, nearly: layers fitted in turn, to fewer samples, all at once."""
@@ -155,7 +155,7 @@ class Search:
         samples, evidence = self.problem.evidence.samples[: self.effort.samples], self.problem.evidence
         chosen = lambda node: node.name in options and options[node.name].way != Way()  # noqa: E731  # used once
         graph = rewrite(base.graph, samples, chosen, fit).graph
-        return applied(graph, ({"name": "entropy"},), evidence, self.problem.passes)[0]
+        return applied(graph, STORED, evidence, self.problem.passes)[0]
 
     def trial(self, base: Base, options: Mapping[str, Option]) -> tuple[float, float]:
         """How far `options` are above the goal's limits, and what they lose, nearly.

@@ -5,15 +5,19 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from tinygen.errors import TinygenError
 from tinygen.search.base import Candidate
 from tinygen.search.bases import Base
 from tinygen.search.engine import Search
 from tinygen.search.ranking import rank
-from tinygen.search.ways import Entry
+from tinygen.search.ways import Entry, unstored
+
+#: How candidates are trained: with more samples than there are, and with what layers inside of the teacher answer.
+TRAINING: Mapping[str, Any] = {"copies": 8, "hints": 1.0}
 
 
 def recovered(made: Search) -> None:
@@ -43,9 +47,9 @@ def _trained(made: Search, candidate: Candidate) -> None:
     """What training makes of `candidate`, whose weights are coded only after that."""
     recipe = tuple(candidate.recipe["technique"])
     graph, steps = made.graph_of(candidate)
-    coded = bool(recipe) and recipe[-1]["name"] == "entropy"
-    if coded:
-        recipe, steps = recipe[:-1], steps[:-1]
+    bare = tuple(unstored(recipe))
+    if len(bare) < len(recipe):
+        steps = steps[: len(bare)]
         graph = steps[-1].graph if steps else made.plain
-    training: list[Entry] = [{"name": "recover", "steps": made.effort.steps}]
-    made.candidate([*training, *([{"name": "entropy"}] if coded else [])], "recovery", Base(recipe, steps, graph, 0.0))
+    training: Entry = {"name": "recover", "steps": made.effort.steps, **TRAINING}
+    made.candidate([training, *recipe[len(bare) :]], "recovery", Base(bare, steps, graph, 0.0))

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from tinygen.search.engine import Search
-from tinygen.search.ways import Entry
+from tinygen.search.ways import STORED, Entry
 
 #: Settings of each kind, in the order in which they are tried.
 VALUES, BITS, RATIOS = (16, 4, 8, 32, 6, 64), (4, 3, 5, 2, 6), (0.25, 0.5, 0.125, 0.75)
@@ -16,13 +16,12 @@ SPARSE = ((0.5, 16), (0.8, 16), (0.7, 8), (0.6, 32), (0.9, 8))
 
 def settings(count: int) -> Iterator[Sequence[Entry]]:
     """Recipes with one setting for all layers, at most `count` of each kind."""
-    coded: Mapping[str, str] = {"name": "entropy"}
     for values in VALUES[:count]:
-        yield {"name": "share", "values": values, "scale": "tensor"}, coded
+        yield {"name": "share", "values": values, "scale": "tensor"}, *STORED
     for bits in BITS[:count]:
-        yield {"name": "bits", "bits": bits}, coded
+        yield {"name": "bits", "bits": bits}, *STORED
     for zeros, values in SPARSE[:count]:
-        yield {"name": "sparsity", "ratio": zeros}, {"name": "share", "values": values, "scale": "tensor"}, coded
+        yield {"name": "sparsity", "ratio": zeros}, {"name": "share", "values": values, "scale": "tensor"}, *STORED
     for ratio in RATIOS[:count]:
         yield ({"name": "prune", "ratio": ratio, "spread": "uniform"},)
 

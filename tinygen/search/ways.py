@@ -48,6 +48,8 @@ class Way:
 
 
 PLAIN = Way()
+#: What comes behind everything that changes weights: it loses nothing, or next to nothing.
+STORED: tuple[Entry, ...] = ({"name": "entropy"},)
 
 
 def _sparse(layer: Layer, zeros: float) -> Fitted:
@@ -68,7 +70,7 @@ def fitted_in(ways: Sequence[Way], layer: Layer) -> Iterator[tuple[Way, Fitted |
 
 
 def entries(ways: Mapping[str, Way]) -> list[Entry]:
-    """The part of a recipe that gives each layer, by its name, its way; and asks for Huffman codes where they pay."""
+    """The part of a recipe that gives each layer, by its name, its way, and stores it in the smallest form."""
     made = [
         _entry("sparsity", "ratio", {name: way.zeros for name, way in ways.items()}),
         *(
@@ -78,7 +80,15 @@ def entries(ways: Mapping[str, Way]) -> list[Entry]:
         _entry("bits", "bits", {name: way.bits for name, way in ways.items()}),
     ]
     found = [entry for entry in made if entry is not None]
-    return [*found, {"name": "entropy"}]
+    return [*found, *STORED]
+
+
+def unstored(recipe: Sequence[Entry]) -> Sequence[Entry]:
+    """`recipe` without what is about storage at its end."""
+    names = [entry["name"] for entry in STORED]
+    while recipe and recipe[-1]["name"] in names:
+        recipe = recipe[:-1]
+    return recipe
 
 
 def _entry(name: str, field: str, values: Mapping[str, Any], others: Entry | None = None) -> Entry | None:
