@@ -76,6 +76,7 @@ ALONE: tuple[dict[str, Any], ...] = (
     {"name": "sparsity", "ratio": 0.5},
     {"name": "share", "values": 16},
     {"name": "bits", "bits": 4},
+    {"name": "biases", "bits": 16},
     {"name": "entropy"},
 )
 

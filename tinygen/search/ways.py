@@ -49,7 +49,7 @@ class Way:
 
 PLAIN = Way()
 #: What comes behind everything that changes weights: it loses nothing, or next to nothing.
-STORED: tuple[Entry, ...] = ({"name": "entropy"},)
+STORED: tuple[Entry, ...] = ({"name": "biases", "bits": 16}, {"name": "entropy"})
 
 
 def _sparse(layer: Layer, zeros: float) -> Fitted:
