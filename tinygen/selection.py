@@ -129,11 +129,15 @@ def select(graph: Graph, target: Target, optimize: Optimize, room: int | None = 
 
 
 def variants(choice: Choice, target: Target) -> list[Choice]:
-    """`choice` and what differs from it only in how much scratch memory it takes, that with least first."""
+    """`choice` and what differs from it only in how much scratch memory it takes, that with least first.
+
+    Not what has more constants, of which it may be chosen to have few.
+    """
     kernel = choice.kernel
     same = [k for k in kernels_for(choice.call.op) if (k.template, k.form) == (kernel.template, kernel.form)]
     able = [k for k in same if k.requires <= target.features and k.takes(choice.call)]
-    return sorted((replace(choice, kernel=k) for k in able), key=lambda o: (o.scratch, o.speed))
+    options = [replace(choice, kernel=k) for k in able]
+    return sorted((o for o in options if o.bytes <= choice.bytes), key=lambda o: (o.scratch, o.speed))
 
 
 def _fitting(

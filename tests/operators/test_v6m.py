@@ -32,7 +32,9 @@ def edges() -> list[bytes]:
     shapes = [
         (Spatial((1, 5, 7, 3), (3, 3), same=False), 4),
         (Spatial((2, 9, 8, 3), (3, 3), (2, 2)), 3),
+        (Spatial((2, 9, 8, 3), (3, 3), (2, 2), activation=1), 3),
         (Spatial((1, 1, 1, 7), (1, 1)), 1),
+        (Spatial((1, 5, 3, 7), (1, 1), activation=1), 5),
         (Spatial((1, 6, 6, 33), (3, 3), activation=3), 7),
         (Spatial((1, 10, 9, 4), (3, 3), dilation=(2, 2)), 4),
         (Spatial((1, 7, 9, 6), (2, 3), dilation=(1, 3), same=False), 4),
@@ -83,6 +85,10 @@ def test_edges() -> None:
             steps = [step for graph in graphs for step in lower(graph, load_target("cortex-m0plus")).steps]
         kernels |= {step.kernel for step in steps}
     assert {"conv_2d/v6m", "fully_connected/v6m", "fully_connected/v6m_four"} <= kernels
+    with preferred("v6m"):
+        programs = [lower(graph, load_target("cortex-m0plus")) for graph in graphs]
+    lines = ["split.channels" in call.params for p in programs for s in p.steps for call in s.invocations]
+    assert any(lines) and not all(lines)
     with preferred("v6m", "fully_connected/v6m"):
         assert_computes(graphs, "v6m", prefer=False)
     assert_computes(graphs, "v6m")

@@ -72,6 +72,8 @@ def _lines(at: Array, inside: Array, most: Array, slopes: Array, fine: int, righ
     last = ((inside.sum(axis=1) + 1) << (right + fine)) - 1
     factors, offsets, done = (np.zeros(len(at), np.int64) for _ in range(3))
     for near in sorted(range(-NEAR, NEAR + 1), key=abs):
+        if np.all(done):
+            break
         trial = np.maximum(np.round(slopes).astype(np.int64) + near, 0)
         rises = levels - np.where(inside, at, 0) * trial[:, None]
         least = np.where(inside, rises, 0).max(axis=1, initial=0)

@@ -39,7 +39,7 @@ PLAIN_KERNELS = (
     dsp.kernel(dsp.BANDS[-1]),
     *(kernel for kernel in mve.KERNELS if kernel.template in ("conv_2d/mve", "fully_connected/mve")),
     *map(mve.unfolded, (kernel for kernel in mve.KERNELS if kernel.template == "depthwise_conv_2d/mve")),
-    *(kernel for kernel in v6m.KERNELS if kernel.template == "conv_2d/v6m"),
+    v6m.CONVOLUTION,
 )
 #: Bytes of scratch memory for unpacked filters; one filter may take more.
 SCRATCH = 1024

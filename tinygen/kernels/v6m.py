@@ -9,16 +9,18 @@ products would not fit stand in a list; where they are many, eight units share t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tinygen.ir.types import Array
 from tinygen.kernels.base import Kernel, Launch, int8, int16
-from tinygen.kernels.channels import folded_bias, output_params
+from tinygen.kernels.channels import folded_bias, output_params, plain_bias
 from tinygen.kernels.conv_2d import spatial_params
 from tinygen.kernels.overlap import in_twos, rows_copied, rows_copied_but_rest
+from tinygen.kernels.split import split_params
 from tinygen.ops.base import Call
 from tinygen.ops.convolution import ConvAttrs, input_of, weights_of
 
@@ -28,6 +30,8 @@ MOST_OF_FOUR = 255
 FOUR_BAND = 128
 #: How many times the instructions that kernels in plain C say they take, on a Cortex-M4, they take on Armv6-M, roughly.
 PLAIN_C = 2.0
+#: What `split_t` stands for.
+OUTPUT_FIELDS = frozenset({"low", "high", "output_offset", "channel_step", "bias", "multipliers", "shifts"})
 
 
 def accepts(call: Call[Any]) -> bool:
@@ -39,6 +43,27 @@ def overflows(weights: Array) -> bool:
     """Whether two weights of a filter [filters, size] whose products are added in int16 both are -128."""
     lowest = weights == -128
     return bool(np.any(lowest[:, : lowest.shape[1] // 2 * 2 : 2] & lowest[:, 1::2]))
+
+
+def requantization(call: Call[ConvAttrs]) -> dict[str, int | Array] | None:
+    """The fields of `split_t`; None where outputs are no line (`tinygen.kernels.split`)."""
+    weights, zero = call.constant(1).astype(np.int64).reshape(call.input(1).shape[0], -1), input_of(call).q.zero_point
+    positive, negative = np.maximum(weights, 0).sum(axis=1), np.minimum(weights, 0).sum(axis=1)
+    bias = plain_bias(call, len(weights))
+    least = bias + positive * (-128 - zero) + negative * (127 - zero)
+    most = bias + positive * (127 - zero) + negative * (-128 - zero)
+    return split_params(call, least, most, folded_bias(call, weights))
+
+
+def line_accepts(call: Call[Any]) -> bool:
+    return accepts(call) and requantization(call) is not None
+
+
+def line_launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
+    """With requantization by two products of 32 bits."""
+    (one,), line = launch(call), requantization(call)
+    assert line is not None, "only what is accepted is launched"
+    return (replace(one, params={k: v for k, v in one.params.items() if k not in OUTPUT_FIELDS} | line),)
 
 
 def launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
@@ -136,6 +161,24 @@ def four_launch(call: Call[Any]) -> Sequence[Launch]:
     return (Launch((0,), (0,), params, scratch=5 * band + 4 * fours * (band < eights)),)
 
 
+def convolution(
+    launch: Callable[[Call[Any]], Sequence[Launch]], accepts: Callable[[Call[Any]], bool], speed: float
+) -> Kernel:
+    return Kernel(
+        op=("CONV_2D",),
+        template="conv_2d/v6m",
+        function="conv_2d_v6m",
+        launch=launch,
+        accepts=accepts,
+        uses=("common/requantize", "common/split", "common/v6m"),
+        requires=frozenset({"v6m"}),
+        overlap=in_twos,
+        speed=speed,
+    )
+
+
+#: The convolution for any layer, with fewest constants.
+CONVOLUTION = convolution(launch, accepts, 3.6 / PLAIN_C)
 KERNELS = (
     Kernel(
         op=("FULLY_CONNECTED",),
@@ -159,15 +202,6 @@ KERNELS = (
         overlap=rows_copied,
         speed=3.5 / PLAIN_C,
     ),
-    Kernel(
-        op=("CONV_2D",),
-        template="conv_2d/v6m",
-        function="conv_2d_v6m",
-        launch=launch,
-        accepts=accepts,
-        uses=("common/requantize", "common/v6m"),
-        requires=frozenset({"v6m"}),
-        overlap=in_twos,
-        speed=3.6 / PLAIN_C,
-    ),
+    convolution(line_launch, line_accepts, 3.3 / PLAIN_C),
+    CONVOLUTION,
 )
