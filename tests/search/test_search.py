@@ -14,6 +14,7 @@ import pytest
 
 from tests.compress.nets import Net
 from tests.compress.test_branches import residual
+from tests.compress.test_resolution import pooled
 from tinygen import api, running
 from tinygen.compress import Evidence, compress
 from tinygen.compress.recipe import of_content
@@ -25,7 +26,7 @@ from tinygen.search.bases import structures
 from tinygen.search.picture import picture
 from tinygen.search.ranking import frontier
 from tinygen.search.uniform import settings
-from tinygen.search.ways import Way
+from tinygen.search.ways import Way, ladder
 from tinygen.target import load_target
 
 TARGET, HOST = load_target("cortex-m4"), load_target("host")
@@ -164,6 +165,16 @@ def test_every_uniform_size_is_tried_with_settings_for_each_layer() -> None:
 
 
 @pytest.mark.usefixtures("few_ways")
+def test_the_linker_has_told_the_sizes_of_a_frontier_without_limits() -> None:
+    task = problem()
+    found = search(task, Goal(), replace(TINY, ratios=(), sizes=1))
+    for candidate in found.frontier:
+        _, lines = compress(task.graph, of_content(candidate.recipe, "front"), task.evidence, TARGET)
+        assert lines[-1].flash == candidate.cost.flash
+    assert len(found.frontier) > 1
+
+
+@pytest.mark.usefixtures("few_ways")
 def test_weights_can_be_limited_alone() -> None:
     effort, whole = replace(TINY, ratios=(), sizes=1), plain().start.cost.weights
     found = search(there(), Goal(weights=whole // 2), effort)
@@ -218,6 +229,21 @@ def test_settings_that_nearly_fit_are_worth_correcting() -> None:
 def test_ram_is_met_by_fewer_channels() -> None:
     found = search(there(), Goal(ram=plain().start.cost.ram - 24), TINY)
     assert found.fits and found.candidate.recipe["technique"][0]["name"] == "prune"
+
+
+@pytest.mark.usefixtures("few_ways")
+def test_instructions_are_met_by_smaller_images_too() -> None:
+    graph, evidence = pooled()
+    few = Problem(graph, Evidence(evidence.samples[:16], evidence.held_back[:16]), HOST)
+    most = round(0.6 * search(few, Goal(flash=1 << 20), TINY).start.cost.instructions)
+    found = search(few, Goal(instructions=most), replace(TINY, ratios=(), sizes=2, fine=True))
+    assert found.fits and found.candidate.cost.instructions <= most
+    assert {"prune", "resolution"} <= {c.recipe["technique"][0]["name"] for c in found.judged[1:]}
+
+
+def test_a_scale_for_each_channel_is_a_way() -> None:
+    assert {way.scale for way in ladder(True, False)} == {"tensor", "channel"}
+    assert {way.scale for way in ladder(False, True)} == {"tensor"}
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,26 @@ def search(problem: Problem, goal: Goal, effort: Effort, study: Study | None = N
     trials = kept(study, _identity(problem)) if effort.trials or study is not None else None
     made = Search(problem, goal, effort, heard, trials)
     start = made.start()
-    if not goal.met(start) or study is not None or goal == Goal(max_drop=goal.max_drop):
+    unlimited = goal == Goal(max_drop=goal.max_drop)
+    if not goal.met(start) or study is not None or unlimited:
         looked(made, start)
+    if unlimited:
+        linked(made)
     return found(made, start)
+
+
+def linked(made: Search) -> None:
+    """Ask the linker for what no other candidate beats, until the frontier is of sizes that it has told."""
+    asked = set[str]()
+    while True:
+        front = {candidate.number for candidate in frontier(tuple(made.candidates.values()))}
+        keys = [key for key, c in made.candidates.items() if c.number in front and key not in asked]
+        if not keys:
+            return
+        for key in keys:
+            exact = made.costs.exact(made.graph_of(made.candidates[key])[0])
+            made.candidates[key] = replace(made.candidates[key], cost=exact)
+        asked |= {*keys}
 
 
 def looked(made: Search, start: Candidate) -> None:
@@ -100,16 +117,24 @@ def _start(made: Search, base: Base) -> Start:
 
 
 def _lean(made: Search, limits: Goal) -> list[Base]:
-    """The bases that lose least multiply-accumulates, and next to least, of those that meet `limits` by pruning."""
+    """The bases that lose least multiply-accumulates, and next to least, of those that meet `limits` by pruning.
+
+    With more effort, the model on smaller images, too, if it meets them.
+    """
+
+    def fits(base: Base) -> bool:
+        return limits.excess(made.costs.exact(base.graph, count=limits.instructions is not None)) == 0
+
     low, high, found = 0, SHARES, dict[int, Base]()
     while high - low > 1:
         middle = (low + high) // 2
         base = made.base(({"name": "prune", "ratio": middle / SHARES, "of": "macs"},))
-        if limits.excess(made.costs.exact(base.graph, count=limits.instructions is not None)) == 0:
+        if fits(base):
             high, found[middle] = middle, base
         else:
             low = middle
-    return [found[share] for share in sorted(found)[:2]]
+    smaller = [made.base(({"name": "resolution", "factor": 2},))] if made.effort.fine else []
+    return [*(found[share] for share in sorted(found)[:2]), *(b for b in smaller if b.steps[0].done and fits(b))]
 
 
 def _promises(plain: Start, base: Base) -> bool:

@@ -97,15 +97,18 @@ def _entry(name: str, field: str, values: Mapping[str, Any], others: Entry | Non
     return {"name": name, field: NONE, **(others or {}), "layers": layers} if layers else None
 
 
-#: Values of codebooks and shares of zeros that are tried, the most bytes first.
+#: Values of codebooks (also with a scale for each channel) and shares of zeros that are tried, the most bytes first.
 VALUES = (64, 48, 32, 24, 16, 12, 10, 8, 7, 6, 5, 4, 3, 2)
+VALUES_OF_CHANNELS = (32, 16, 8, 4)
 ZEROS, VALUES_OF_SPARSE = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95), (32, 16, 8, 4)
 
 
 def ladder(fine: bool, large: bool) -> Sequence[Way]:
-    """What is tried for a layer, `fine` or every other step; `large` ones may be sparse, too."""
+    """What is tried for a layer, `fine` or only every other step; `large` ones may be sparse, too."""
     step = 1 if fine else 2
     made = [Way(values=count) for count in VALUES[::step]]
+    if fine:
+        made += [Way(values=count, scale="channel") for count in VALUES_OF_CHANNELS]
     if large:
         made += [Way(zeros=share, values=count) for share in ZEROS[1::step] for count in VALUES_OF_SPARSE[::step]]
     return made
