@@ -90,15 +90,28 @@ def launch(call: Call[ActivationAttrs]) -> Sequence[Launch]:
     return (Launch((0, 1), (0,), params),)
 
 
-KERNELS = (
-    Kernel(
-        op=("ADD", "SUB"),
-        template="add/line",
-        function="add_line",
-        launch=launch,
-        accepts=accepts,
-        uses=("common/requantize", "common/dsp"),
-        overlap=broadcast,
-        speed=9.0,
-    ),
+def vector_launch(call: Call[ActivationAttrs]) -> Sequence[Launch]:
+    (one,) = launch(call)
+    return (replace(one, params={name: value for name, value in one.params.items() if name != "clamped"}),)
+
+
+PLAIN = Kernel(
+    op=("ADD", "SUB"),
+    template="add/line",
+    function="add_line",
+    launch=launch,
+    accepts=accepts,
+    uses=("common/requantize", "common/dsp"),
+    overlap=broadcast,
+    speed=9.0,
 )
+VECTORS = replace(
+    PLAIN,
+    template="add/mve_line",
+    function="add_mve_line",
+    launch=vector_launch,
+    uses=("common/requantize", "common/mve"),
+    requires=frozenset({"mve"}),
+    speed=3.0,
+)
+KERNELS = (VECTORS, PLAIN)
