@@ -93,6 +93,16 @@ def pruned(zeros: float, block: int = 1, count: int = 254) -> Callable[[np.rando
     return draw
 
 
+def tiled(zeros: float) -> Callable[[np.random.Generator, tuple[int, int]], Array]:
+    """Draws as `pruned`, blocks of four neighbours in four neighbouring output channels."""
+
+    def draw(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+        kept = pruned(zeros)(rng, (shape[0] // 4, shape[1] // 4)) != 0
+        return np.where(kept.repeat(4, 0).repeat(4, 1), pruned(0.0)(rng, shape), 0)
+
+    return draw
+
+
 def n_of_4(n: int, count: int = 254) -> Callable[[np.random.Generator, tuple[int, int]], Array]:
     """Draws as `pruned`, and keeps n of each four neighbours."""
 
@@ -131,6 +141,7 @@ CASES = (
     Case("2:4, codebook of 16", "n_of_m", n_of_4(2, 16)),
     *sparse("blocks", 4),
     Case("50% zero blocks, codebook of 16", "blocks", pruned(0.5, 4, 16)),
+    Case("50% zero blocks in 4 channels", "blocks", tiled(0.5)),
 )
 
 
@@ -180,7 +191,7 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
 
 
 #: The most instructions of a case, of those of int8 weights.
-GOALS = {"codebook of 16": 1.25, "50% zero blocks": 0.7}
+GOALS = {"codebook of 16": 1.25, "50% zero blocks": 0.7, "50% zero blocks in 4 channels": 0.7}
 #: Cores of the page's tables; the kernels for Cortex-M7 and M33 are those for M4.
 CORES = ("cortex-m4", "cortex-m55", "cortex-m0plus")
 #: The tables of the page, by what their marks are called: which forms they hold.

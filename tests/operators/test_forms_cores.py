@@ -160,28 +160,36 @@ def test_edges_on_a_core(core: str, tmp_path: Path) -> None:
         assert_runs(edges(), core, tmp_path, prefer=False)
 
 
+@pytest.mark.parametrize("feature", ["dsp", "mve"])
 @settings(FEW, max_examples=1)
-@given(FILES)
-def test_laws(graphs: tuple[Graph, ...]) -> None:
-    with alone():
-        assert_computes(graphs, prefer=False)
+@given(graphs=FILES)
+def test_laws(feature: str, graphs: tuple[Graph, ...]) -> None:
+    with alone(feature):
+        assert_computes(graphs, feature, prefer=False)
 
 
 @pytest.mark.qemu
+@pytest.mark.parametrize(("feature", "core"), [("dsp", "cortex-m4"), ("mve", "cortex-m55")])
 @settings(FEW, max_examples=1)
-@given(st.lists(FILES, min_size=2, max_size=2))
-def test_laws_on_cortex_m4(tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[Graph, ...]]) -> None:
-    with alone():
-        assert_runs([g for some in drawn for g in some], "cortex-m4", tmp_path_factory.mktemp("drawn"), prefer=False)
+@given(drawn=st.lists(FILES, min_size=2, max_size=2))
+def test_laws_on_a_core(
+    feature: str, core: str, tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[Graph, ...]]
+) -> None:
+    with alone(feature):
+        graphs = [g for some in drawn for g in some]
+        assert_runs(graphs, core, tmp_path_factory.mktemp("drawn"), feature, prefer=False)
 
 
 def unpacked() -> list[Graph]:
     """For each form a convolution whose filters are unpacked two by two, the last alone, and a dense layer."""
     quant, rng, graphs = ((0.1, -3), [0.02], (1.0, 3)), np.random.default_rng(0), []
     for number, form in enumerate((*DRAWS, *NAMES)):
+        depth = 116 if form == "blocks" else 28  # blocks of shorter filters are gathered with MVE
         files = [
-            test_conv_2d.build(Spatial((1 + number % 2, 4, 5, 84), (3, 3), (1, 2), activation=1), 1, 5, number, *quant),
-            test_fully_connected.simple((1 + number % 2, 200), (6, 200), 0.01),
+            test_conv_2d.build(
+                Spatial((1 + number % 2, 4, 5, depth), (3, 3), (1, 2), activation=1), 1, 5, number, *quant
+            ),
+            test_fully_connected.simple((1 + number % 2, 9 * depth), (6, 9 * depth), 0.01),
         ]
         for graph in map(load, files):
             if form in DRAWS:
@@ -204,6 +212,44 @@ def test_unpacked_for_other_cores(feature: str, core: str, ops: int, tmp_path: P
         assert kernels - {"fully_connected/mve_gathered"} == wanted
         assert_computes_in_place(graphs[::ops], feature)  # convolutions
         assert_runs(graphs, core, tmp_path, feature, prefer=False)
+
+
+def in_blocks_for_vectors() -> list[Graph]:
+    """Windows in several bands and of several parts of filters, in fours and not; rows one by one; filters of zeros."""
+    quant, tried = ((0.1, -3), [0.02], (1.0, 3)), []
+    shapes = [
+        (Spatial((2, 5, 6, 12), (3, 3), (1, 2), activation=1), 3),
+        (Spatial((1, 9, 7, 8), (3, 2), dilation=(2, 2)), 66),
+        (Spatial((1, 7, 9, 64), (1, 1)), 5),
+        (Spatial((1, 1, 3, 4), (1, 1)), 131),
+    ]
+    for number, (s, filters) in enumerate(shapes):
+        weights = sparse("blocks", (filters, *s.kernel, s.channels), number, 0.5)
+        weights[-1] = 0
+        scales = [0.01 * (1 + c % 7) for c in range(filters)]
+        tried.append(asking(convolution(s, weights, number, quant[0], scales, (1.0, 3)), "blocks"))
+    for rows, units in ((1, 6), (2, 9), (5, 66)):
+        tried.append(asking(matrix(rows, sparse("blocks", (units, 1024), rows, 0.6), *quant), "blocks"))
+    for rows, units in ((1, 11), (2, 4)):
+        weights = sparse("blocks", (units, 92), units, 0.0)
+        weights[np.repeat(sparse("blocks", (-(-units // 4), 92), rows, 0.5) == 0, 4, axis=0)[:units]] = 0
+        tried.append(asking(matrix(rows, weights, *quant), "blocks"))
+    return tried
+
+
+@pytest.mark.qemu
+def test_blocks_on_cortex_m55(tmp_path: Path) -> None:
+    graphs = in_blocks_for_vectors()
+    with alone("mve"):
+        kernels = {step.kernel for graph in graphs for step in lower(graph, load_target("cortex-m55")).steps}
+        assert kernels == {
+            "sparse/mve_blocks",
+            "conv_2d/mve_in_blocks",
+            "fully_connected/mve_in_blocks",
+            "fully_connected/mve_tiles",
+        }
+        assert_computes_in_place(graphs, "mve")
+        assert_runs(graphs, "cortex-m55", tmp_path, "mve", prefer=False)
 
 
 @pytest.mark.qemu

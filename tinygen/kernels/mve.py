@@ -93,22 +93,35 @@ def accepts(call: Call[Any]) -> bool:
 
 
 def launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
-    filters, kernel_h, kernel_w, depth = call.input(1).shape
-    _, out_h, out_w, _ = call.output.shape
-    size = kernel_h * kernel_w * depth
-    band = min(max(2, BAND_BYTES // size // 2 * 2), out_h * out_w)
+    weights = call.constant(1).reshape(len(call.constant(1)), -1)
+    windows = windows_params(call)
+    scratch = int(windows["band"]) * weights.shape[1]
+    return (Launch((0,), (0,), {**windows, **rows_params(call, weights)}, scratch=scratch),)
+
+
+def windows_params(call: Call[ConvAttrs], at_once: int = 2) -> Params:
+    """The fields of a convolution by bands of windows, a multiple of `at_once` or all, and those of `mve_windows_t`."""
+    _, kernel_h, kernel_w, depth = call.input(1).shape
+    (batch, *image), (_, out_h, out_w, _) = call.input(0).shape, call.output.shape
+    size, pixels = kernel_h * kernel_w * depth, out_h * out_w
     beside = call.attrs.dilation[1] == 1 or kernel_w == 1
-    params: Params = {
-        **spatial_params(call, kernel_h, kernel_w),
+    spatial = spatial_params(call, kernel_h, kernel_w)
+    windows = {
+        **{name: value for name, value in spatial.items() if name not in ("batch", "out_h")},
         "depth": depth,
         "zero_point": input_of(call).q.zero_point,
         "runs": 1 if beside else kernel_w,
         "taps": kernel_w if beside else 1,
-        "pixels": out_h * out_w,
-        "band": band,
-        **rows_params(call, call.constant(1).reshape(filters, -1)),
+        "size": size,
+        "whole": int(is_matrix_product(call)),
     }
-    return (Launch((0,), (0,), params, scratch=band * size),)
+    return {
+        **{f"windows.{name}": value for name, value in windows.items()},
+        "batch": batch,
+        "in_size": int(np.prod(image)),
+        "pixels": pixels,
+        "band": min(max(at_once, BAND_BYTES // size // at_once * at_once), pixels),
+    }
 
 
 def fold_of(call: Call[ConvAttrs]) -> int:
@@ -278,7 +291,7 @@ KERNELS = (
         function="conv_2d_mve",
         launch=launch,
         accepts=accepts,
-        uses=(*USES, "common/mve_copy"),
+        uses=(*USES, "common/mve_copy", "common/mve_windows"),
         requires=frozenset({"mve"}),
         overlap=in_bands,
         speed=speed,

@@ -166,6 +166,12 @@ def rows_of_vectors(call: Call[Any], launch: Launch) -> Rooms:
     return matrix_rows(call, depth, again=-4 * (ceil(units / 4) - 1) if units > 4 else None)
 
 
+def units_of_blocks(call: Call[Any], launch: Launch) -> Rooms:
+    """`four_units`, by other names."""
+    before_last = 4 * (ceil(field(launch, "matrix.filters") / 4) - 1)
+    return matrix_rows(call, field(launch, "matrix.size"), again=-before_last)
+
+
 def tile_by_tile(call: Call[Any], launch: Launch) -> Rooms:
     """A sparse product for `tile` pixels at a time, filter by filter: from the input, or from copies of windows."""
     tile, filters = field(launch, "tile"), field(launch, "filters")

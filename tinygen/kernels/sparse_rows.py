@@ -7,12 +7,13 @@ Where many pixels share what unpacking takes, these are convolutions with the DS
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from tinygen.ir.types import Array
-from tinygen.kernels import sparse, sparse_dsp, stored
+from tinygen.kernels import sparse, sparse_dsp, sparse_mve, stored
 from tinygen.kernels.base import Kernel
 from tinygen.kernels.bitmap import FORM as BITMAP
 from tinygen.kernels.stored import Fields
@@ -68,4 +69,11 @@ def faster(of: stored.Form, plain: Kernel) -> bool:
     return bool(dense and plain.requires) and not (of.name == sparse.BLOCKS.name and "dsp" in plain.requires)
 
 
-KERNELS = tuple(kernel for some in FORMS for kernel in stored.unpacked(some, partial(faster, some)))
+def beside(kernel: Kernel) -> Kernel:
+    """`kernel` without what a kernel of the form that skips zeros accepts."""
+    if kernel.form != sparse.BLOCKS.name or "mve" not in kernel.requires:
+        return kernel
+    return replace(kernel, accepts=lambda call: kernel.accepts(call) and not sparse_mve.fits(call))
+
+
+KERNELS = tuple(beside(kernel) for some in FORMS for kernel in stored.unpacked(some, partial(faster, some)))
