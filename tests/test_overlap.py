@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from tests.forms import stored
 from tests.laws import draw_inputs, load, run_c
 from tests.operators import test_conv_2d, test_depthwise_conv_2d, test_fully_connected, test_wide
 from tests.operators.pooling import pool_model
-from tests.operators.test_dsp import RAW, preferred
+from tests.operators.test_dsp import RAW, doubled, preferred
 from tests.strategies import FEW
 from tests.tflite_builder import ModelBuilder
 from tinygen.ir.graph import Graph
@@ -86,11 +86,18 @@ def placed(excess: Callable[[Program], int]) -> Callable[[Program], Plan]:
     return planned
 
 
+def offered(feature: str) -> AbstractContextManager[None]:
+    """What makes selection take kernels of the feature."""
+    if feature == "dsp, doubled":
+        return doubled()
+    return preferred(feature[:3], WITHOUT.get(feature, "")) if feature else nullcontext()
+
+
 def correct(graphs: Sequence[Graph], feature: str, excess: Callable[[Program], int]) -> list[bool]:
     """Whether the C of each graph computes what the reference does on every input, placed so."""
     features = frozenset({feature[:3]}) if feature else frozenset[str]()
     sets = [draw_inputs(graph, 0) for graph in graphs]
-    with preferred(feature[:3], WITHOUT.get(feature, "")) if feature else nullcontext():
+    with offered(feature):
         outputs = run_c(graphs, sets, features=features, planned=placed(excess))
     return [
         all(got[0].tobytes() == run(graph, inputs)[0].tobytes() for inputs, got in zip(some, answers, strict=True))
@@ -129,6 +136,7 @@ EXACT = [
     (sized("DEQUANTIZE", (ROW, "int8", 0.1, 0), (ROW, "float32")), "dequantize/portable", ""),
     (conv(Spatial((2, 30, 30, 4), (3, 3)), 4), "conv_2d/dsp", "dsp"),
     (conv(Spatial((1, 40, 60, 16), (1, 1)), 18), "conv_2d/dsp", "dsp"),
+    (conv(Spatial((2, 30, 30, 4), (3, 3)), 4), "conv_2d/dsp_doubled", "dsp, doubled"),
     (dense(3, 11, 9), RAW, "dsp"),
     (dense(3, 16, 24), RAW, "dsp"),
     (dense(3, 11, 9), "fully_connected/dsp", "dsp, in memory"),
@@ -144,12 +152,12 @@ EXACT = [
 ]
 
 
-@pytest.mark.parametrize("feature", ["", "dsp", "dsp, in memory", "v6m", "v6m, four", "mve"])
+@pytest.mark.parametrize("feature", ["", "dsp", "dsp, doubled", "dsp, in memory", "v6m", "v6m, four", "mve"])
 def test_exact_distances(feature: str) -> None:
     """At the distance, all is right; an element nearer, or a pixel where channels must meet, some values are wrong."""
     cases = [(load(data), kernel) for data, kernel, needs in EXACT if needs == feature]
     target = replace(load_target("host"), features=frozenset({feature[:3]} - {""}))
-    with preferred(feature[:3], WITHOUT.get(feature, "")) if feature else nullcontext():
+    with offered(feature):
         assert [lower(graph, target).steps[0].kernel for graph, _ in cases] == [kernel for _, kernel in cases]
     graphs = [graph for graph, _ in cases]
     assert all(correct(graphs, feature, lambda program: 0))

@@ -19,6 +19,8 @@ from tinygen.target import Target
 
 #: Bytes by which an arena may grow for scratch memory, if that is worth it.
 GROWTH = (0, *(step << power for power in range(7, 15) for step in (2, 3)))
+#: What flash is worth where kernels for a node differ in it: 1 % more has to save so many % of instructions.
+FLASH = 0.05
 #: How many times the arena for an input as a whole that for its rows may be: tiny networks need more for these.
 AMPLE = 8
 
@@ -78,7 +80,7 @@ def _together(graph: Graph, limit: int, target: Target, pushed: bool) -> tuple[G
 def _planned(graph: Graph, target: Target, optimize: Optimize, room: int | None) -> tuple[Graph, Program, Plan]:
     """First with as little scratch memory as the kernels can do with, then with what fits between the tensors."""
     chosen = select(graph, target, optimize, room)
-    options = {name: variants(choice, target) for name, choice in chosen.items()}
+    options = {name: variants(choice, target, optimize) for name, choice in chosen.items()}
     lean = lower(graph, target, optimize, choices={name: some[0] for name, some in options.items()})
     layout = plan(lean)
     if all(len(some) == 1 for some in options.values()):
@@ -94,24 +96,48 @@ def _grown(
     program: Program, layout: Plan, options: Mapping[str, Sequence[Choice]], worth: Worth, sizes: Sequence[int]
 ) -> tuple[dict[str, Choice], dict[str, int]]:
     """The variants for the best of the `sizes` that the arena may have, and where all lies then."""
-    tried = [_filled(program, layout, options, size) for size in sizes]
-    works = [sum(choice.work for choice in fitting.values()) for fitting, _ in tried]
-    fitting, free = tried[worth.best(list(zip(sizes, works, strict=True)))]
+    rate = _rate(options)
+    tried = [_filled(program, layout, options, size, rate) for size in sizes]
+    works = [sum(_price(fitting[name], some, rate) for name, some in options.items()) for fitting, _ in tried]
+    taken = [_top(program, layout, fitting, free) for fitting, free in tried]
+    fitting, free = tried[worth.best(list(zip(taken, works, strict=True)))]
     known = dict(layout.offsets)
     for step, (offset, _) in zip(program.steps, free, strict=True):
         known.update({b.name: offset for b in step.scratch if fitting[step.outputs[0]].scratch != b.bytes})
     return fitting, known
 
 
+def _top(program: Program, layout: Plan, fitting: Mapping[str, Choice], free: Sequence[tuple[int, int]]) -> int:
+    """The bytes of an arena with the tensors as they lie, and the scratch memory of `fitting` where there is room."""
+    ends = (
+        at + fitting[s.outputs[0]].scratch
+        for s, (at, _) in zip(program.steps, free, strict=True)
+        if s.outputs[0] in fitting
+    )
+    return max([layout.bytes, *ends])
+
+
+def _rate(options: Mapping[str, Sequence[Choice]]) -> float:
+    """Instructions that a byte of constants is worth."""
+    leanest = [some[0] for some in options.values()]
+    return FLASH * sum(o.work for o in leanest) / max(1, sum(o.bytes for o in leanest))
+
+
+def _price(choice: Choice, options: Sequence[Choice], rate: float) -> float:
+    """The instructions of `choice`, and those that its flash is worth beyond what the smallest of `options` takes."""
+    return choice.work + rate * (choice.bytes - min(o.bytes for o in options))
+
+
 def _filled(
-    program: Program, layout: Plan, options: Mapping[str, Sequence[Choice]], limit: int
+    program: Program, layout: Plan, options: Mapping[str, Sequence[Choice]], limit: int, rate: float
 ) -> tuple[dict[str, Choice], list[tuple[int, int]]]:
-    """For each node the fastest variant whose scratch memory finds room in `limit` bytes, and each step's free room."""
+    """For each node the best variant whose scratch memory finds room in `limit` bytes, and each step's free room."""
     free = holes(program, layout, limit)
     by_output = {s.outputs[0]: size for s, (_, size) in zip(program.steps, free, strict=True)}
-    return {name: _fastest(some, by_output[name]) for name, some in options.items()}, free
+    return {name: _fastest(some, by_output[name], rate) for name, some in options.items()}, free
 
 
-def _fastest(options: Sequence[Choice], free: int) -> Choice:
-    """The fastest of `options` (the leanest first) that takes at most `free` bytes of scratch memory, or the first."""
-    return min([options[0], *(o for o in options if o.scratch <= free)], key=lambda o: (o.speed, o.scratch))
+def _fastest(options: Sequence[Choice], free: int, rate: float) -> Choice:
+    """The best of `options` (the leanest first) that takes at most `free` bytes of scratch memory, or the first."""
+    fitting = [options[0], *(o for o in options if o.scratch <= free)]
+    return min(fitting, key=lambda o: (_price(o, options, rate), o.scratch))

@@ -15,6 +15,7 @@ from tinygen.errors import UnsupportedError
 from tinygen.ir.graph import Graph, Node
 from tinygen.kernels import Kernel, Launch, kernels_for
 from tinygen.kernels.base import AT_ANY_SPEED, PLAIN, SMALLEST
+from tinygen.kernels.doubled import doubled_kernels_for
 from tinygen.ops import all_ops, call_of
 from tinygen.ops.base import Call
 from tinygen.room import Worth, living, runs
@@ -24,7 +25,7 @@ Optimize = Literal["speed", "size", "ram", "balanced"]
 
 #: What memory is worth.
 WORTH: Mapping[Optimize, Worth] = {
-    "speed": Worth(0.1),
+    "speed": Worth(0.12),
     "balanced": Worth(0.12),
     "size": Worth(0.12),
     "ram": Worth(10.0),
@@ -128,16 +129,23 @@ def select(graph: Graph, target: Target, optimize: Optimize, room: int | None = 
     return chosen
 
 
-def variants(choice: Choice, target: Target) -> list[Choice]:
+def variants(choice: Choice, target: Target, optimize: Optimize) -> list[Choice]:
     """`choice` and what differs from it only in how much scratch memory it takes, that with least first.
 
-    Not what has more constants, of which it may be chosen to have few.
+    Not what has more constants, of which it may be chosen to have few; but under ``speed``, weights may lie in twice
+    the flash.
     """
     kernel = choice.kernel
     same = [k for k in kernels_for(choice.call.op) if (k.template, k.form) == (kernel.template, kernel.form)]
-    able = [k for k in same if k.requires <= target.features and k.takes(choice.call)]
-    options = [replace(choice, kernel=k) for k in able]
-    return sorted((o for o in options if o.bytes <= choice.bytes), key=lambda o: (o.scratch, o.speed))
+    options = [o for o in _able(choice, same, target) if o.bytes <= choice.bytes]
+    if optimize == "speed":
+        options += _able(choice, doubled_kernels_for(kernel.template), target)
+    return sorted(options, key=lambda o: (o.scratch, o.speed))
+
+
+def _able(choice: Choice, kernels: Sequence[Kernel], target: Target) -> list[Choice]:
+    """`choice` with each of the `kernels` that can compute it."""
+    return [replace(choice, kernel=k) for k in kernels if k.requires <= target.features and k.takes(choice.call)]
 
 
 def _fitting(

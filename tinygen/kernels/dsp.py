@@ -24,7 +24,7 @@ from tinygen.ops.base import Call
 from tinygen.ops.convolution import ConvAttrs, input_of, limits_of, multipliers_of, weights_of
 
 #: Bytes of widened windows, roughly: the more windows there are, the more share the widening of filters.
-BANDS = (1024, 2048, 4096, 8192, 16384)
+BANDS = (1024, 2048, 3072, 4096, 6144, 8192, 10240, 12288, 16384)
 #: Bytes of widened rows in a depthwise convolution, roughly.
 BAND_BYTES = 4096
 Params = dict[str, int | float | Array]
@@ -106,8 +106,10 @@ def passes(launched: Launch) -> int:
     return int(batch) * -(-int(pixels) // int(band))
 
 
-def speed(call: Call[ConvAttrs], most: int) -> float:
+def speed(call: Call[ConvAttrs], most: int, widens: bool = True) -> float:
     """Instructions per MAC: products, widened windows, passes of two filters over a band, and outputs.
+
+    `widens`: whether each pass widens its filters.
 
     Fitted to networks on Cortex-M4, within a tenth for windows of 27 values and more.
     """
@@ -115,9 +117,10 @@ def speed(call: Call[ConvAttrs], most: int) -> float:
     (_, out_h, out_w, _), windows = call.output.shape, windows_params(call)
     size, pixels, words = call.input(1).elements // filters, out_h * out_w, windows["words"]
     runs, bands = kernel_h * windows["runs"], -(-pixels // band_of(call, most))
+    filled = 60 * runs if windows["excess"] else 0
     products = 1.46 * words / size * (-(-pixels // 3) * 3 / pixels)
     widened = (2.4 * words + 12 * runs) / (size * filters)
-    passes = bands * (120 + 60 * runs + 3 * size) / (2 * size * pixels)
+    passes = bands * (80 + widens * (40 + filled + 2 * size)) / (2 * size * pixels)
     return products + widened + passes + 11 / size
 
 
