@@ -25,7 +25,7 @@ Optimize = Literal["speed", "size", "ram", "balanced"]
 
 #: What memory is worth.
 WORTH: Mapping[Optimize, Worth] = {
-    "speed": Worth(0.12),
+    "speed": Worth(0.15),
     "balanced": Worth(0.12),
     "size": Worth(0.12),
     "ram": Worth(10.0),

@@ -257,6 +257,6 @@ KERNELS = (
         uses=("common/requantize", "common/dsp", "common/down", "common/dsp_raw_rows"),
         requires=frozenset({"dsp"}),
         overlap=four_units,
-        speed=1.6,
+        speed=1.67,
     ),
 )
