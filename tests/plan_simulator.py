@@ -206,7 +206,7 @@ def _depthwise(call: Call[Any], kernel: str, params: Params) -> Iterator[Event]:
 def _pool(call: Call[Any], kernel: str, params: Params) -> Iterator[Event]:
     """So many channels of a pixel at a time, the last ones from the end."""
     channels = call.output.shape[3]
-    at_once = {"four": 4, "mve": 8}.get(kernel.partition("/")[2], 1)
+    at_once = 1 if kernel == "max_pool_2d/mve" else {"four": 4, "mve": 8, "dsp": 8}.get(kernel.partition("/")[2], 1)
     for number, window in enumerate(_windows(call)):
         for c in range(0, channels, at_once):
             first = min(c, channels - at_once)

@@ -142,6 +142,8 @@ EXACT = [
     (dense(3, 11, 9), "fully_connected/dsp", "dsp, in memory"),
     (dense(3, 16, 24), "fully_connected/dsp", "dsp, in memory"),
     (depthwise(Spatial((1, 5, 30, 64), (1, 3))), "depthwise_conv_2d/dsp", "dsp"),
+    (pool_model("MAX_POOL_2D", (1, 6, 5, 11), (3, 3)), "max_pool_2d/dsp", "dsp"),
+    (pool_model("AVERAGE_POOL_2D", (1, 6, 5, 11), (3, 3)), "average_pool_2d/dsp", "dsp"),
     (conv(NEAR, 4), "conv_2d/v6m", "v6m"),
     (depthwise(Spatial((1, 5, 30, 6), (1, 3), activation=1)), "depthwise_conv_2d/v6m", "v6m"),
     (dense(3, 11, 19), "fully_connected/v6m", "v6m"),
@@ -149,6 +151,7 @@ EXACT = [
     (conv(Spatial((2, 30, 30, 4), (3, 3)), 4), "conv_2d/mve", "mve"),
     (dense(1, 11, 19), "fully_connected/mve", "mve"),
     (pool_model("AVERAGE_POOL_2D", (1, 6, 5, 11), (3, 3)), "average_pool_2d/mve", "mve"),
+    (pool_model("MAX_POOL_2D", (1, 6, 5, 19), (3, 3)), "max_pool_2d/mve", "mve"),
 ]
 
 

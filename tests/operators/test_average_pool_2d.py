@@ -42,16 +42,21 @@ def eights() -> list[Graph]:
     return [load(pool_model("AVERAGE_POOL_2D", shape, window)) for shape, window in shapes]
 
 
-def test_vectors() -> None:
-    with preferred("mve"):
-        kernels = {step.kernel for graph in eights() for step in lower(graph, load_target("cortex-m55")).steps}
-    assert kernels == {"average_pool_2d/mve"}
-    assert_computes(eights(), "mve")
+CORES = pytest.mark.parametrize(("feature", "core"), [("mve", "cortex-m55"), ("dsp", "cortex-m4")])
+
+
+@CORES
+def test_eights(feature: str, core: str) -> None:
+    with preferred(feature):
+        kernels = {step.kernel for graph in eights() for step in lower(graph, load_target(core)).steps}
+    assert kernels == {f"average_pool_2d/{feature}"}
+    assert_computes(eights(), feature)
 
 
 @pytest.mark.qemu
-def test_vectors_on_cortex_m55(tmp_path: Path) -> None:
-    assert_runs(eights(), "cortex-m55", tmp_path, "mve")
+@CORES
+def test_eights_on_a_core(feature: str, core: str, tmp_path: Path) -> None:
+    assert_runs(eights(), core, tmp_path, feature)
 
 
 @pytest.mark.qemu
@@ -83,6 +88,6 @@ def test_four_channels_at_a_time() -> None:
         for channels in (3, 4, 5, 10)
         for window in ((2, 3), (9, 11))
     ]
-    kernels = {step.kernel for data in models for step in lower(load(data), load_target("cortex-m4")).steps}
+    kernels = {step.kernel for data in models for step in lower(load(data), load_target("cortex-m3")).steps}
     assert kernels == {"average_pool_2d/four", "average_pool_2d/portable"}
     check_laws(models)

@@ -3,12 +3,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.laws import check_laws, check_reference
+from tests.laws import check_laws, check_reference, load
 from tests.operators.pooling import check_pool_refusals, pool_model, pool_models
+from tests.operators.test_dsp import assert_computes, assert_runs, preferred
 from tests.strategies import FEW, MANY
+from tinygen.ir.graph import Graph
+from tinygen.lower import lower
+from tinygen.target import load_target
 
 
 @FEW
@@ -29,3 +36,28 @@ def test_nearly_equal_scales() -> None:
 
 def test_refusals() -> None:
     check_pool_refusals("MAX_POOL_2D")
+
+
+def several() -> list[Graph]:
+    """Channels that fill no eight and no sixteen, padding, strides, a fused activation."""
+    shapes = [((1, 9, 11, 8), (2, 3)), ((2, 7, 6, 21), (3, 3)), ((1, 5, 4, 35), (5, 4))]
+    graphs = [load(pool_model("MAX_POOL_2D", shape, window)) for shape, window in shapes]
+    clamped = pool_model("MAX_POOL_2D", (1, 8, 6, 17), (3, 2), (2, 2), activation=3, quant=(0.07, -100))
+    return [*graphs, load(clamped)]
+
+
+CORES = pytest.mark.parametrize(("feature", "core"), [("mve", "cortex-m55"), ("dsp", "cortex-m4")])
+
+
+@CORES
+def test_several_channels_at_a_time(feature: str, core: str) -> None:
+    with preferred(feature):
+        kernels = {step.kernel for graph in several() for step in lower(graph, load_target(core)).steps}
+    assert kernels == {f"max_pool_2d/{feature}"}
+    assert_computes(several(), feature)
+
+
+@pytest.mark.qemu
+@CORES
+def test_several_channels_on_a_core(feature: str, core: str, tmp_path: Path) -> None:
+    assert_runs(several(), core, tmp_path, feature)

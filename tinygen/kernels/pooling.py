@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AVERAGE_POOL_2D and MAX_POOL_2D in plain C, of int8 four channels at a time where there are as many."""
+"""AVERAGE_POOL_2D and MAX_POOL_2D: of int8 four channels at a time where there are as many, and more on some cores."""
 
 from __future__ import annotations
 
@@ -53,6 +53,34 @@ VECTORS = Kernel(
     speed=4.0,
 )
 
+#: Where four int8 values are a word for arithmetic, two of these.
+EIGHTS = tuple(
+    Kernel(
+        op=(op,),
+        template=f"{op.lower()}/dsp",
+        function=f"{op.lower()}_dsp",
+        launch=launch,
+        accepts=accepts,
+        overlap=eight_by_eight,
+        uses=("common/requantize", "common/dsp", *uses),
+        requires=frozenset({"dsp"}),
+        speed=5.0,
+    )
+    for op, accepts, uses in (
+        ("AVERAGE_POOL_2D", has_eight, ("common/mean",)),
+        ("MAX_POOL_2D", lambda call: call.output.shape[3] >= 8, ()),
+    )
+)
+SIXTEENS = Kernel(
+    op=("MAX_POOL_2D",),
+    template="max_pool_2d/mve",
+    function="max_pool_2d_mve",
+    launch=launch,
+    overlap=channel_by_channel,
+    uses=("common/mve",),
+    requires=frozenset({"mve"}),
+    speed=3.0,
+)
 #: Four channels at a time, and any number of them.
 FOURS = tuple(
     Kernel(
@@ -80,4 +108,4 @@ OTHERS = tuple(
     for op in ("AVERAGE_POOL_2D", "MAX_POOL_2D")
     for wide in (False, True)
 )
-KERNELS = (VECTORS, *FOURS, *OTHERS)
+KERNELS = (VECTORS, SIXTEENS, *EIGHTS, *FOURS, *OTHERS)
