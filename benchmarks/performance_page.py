@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from math import prod
 from pathlib import Path
 
 from benchmarks import bench, speed
@@ -38,7 +39,7 @@ PRODUCTS = {
     "vmull": 8,
 }
 #: Kernels in which a MULS makes two, as operands are packed.
-PACKED = ("conv_2d/v6m", "fully_connected/v6m_four")
+PACKED = ("conv_2d/v6m", "depthwise_conv_2d/v6m", "fully_connected/v6m_four")
 TEXT = Path(__file__).with_name("performance.md")
 
 
@@ -177,6 +178,21 @@ def loops_table() -> Iterator[str]:
     yield from table(head, rows, 2)
 
 
+def others_table() -> Iterator[str]:
+    """Of each kernel without products, on each core, the layer of the four networks with most outputs."""
+    rows = []
+    for core in FAMILIES:
+        best: dict[str, tuple[int, int, str]] = {}
+        for run in (traced(model, core) for model in FOUR):
+            for layer, blocks in zip(run.layers, run.blocks.layers, strict=True):
+                shape, kernel = [int(n) for n in layer["output_shape"]], str(layer["kernel"])  # type: ignore[attr-defined]  # a list, as the schema says
+                if layer["macs"] == 0 and prod(shape) > best.get(kernel, (0,))[0]:
+                    spent = sum(count * len(inside(block, run.program)) for (block, _), count in blocks.items())
+                    best[kernel] = prod(shape), spent, f"{run.model}, {'×'.join(map(str, shape))}"
+        rows += [(core, f"`{k}`", at, f"{n:,}", f"{n / size:.1f}") for k, (size, n, at) in sorted(best.items())]
+    yield from table(("core", "kernel", "layer", "instructions", "per output"), rows, 3)
+
+
 def estimates_table() -> Iterator[str]:
     boards = tomllib.loads(Path(__file__).with_name("boards.toml").read_text(encoding="utf-8"))["boards"]
     rows = []
@@ -225,6 +241,7 @@ def page(speeds: Sequence[Speed], sizes: Sequence[Code]) -> str:
         "goals": goals_table(speeds, sizes),
         "speeds": speeds_table(speeds),
         "loops": loops_table(),
+        "others": others_table(),
         "timings": timings_table(),
         "estimates": estimates_table(),
         "compilers": compilers_table(),

@@ -132,7 +132,7 @@ EXACT = [
     (sized("ELU", (ROW, "int8", 0.1, 0), (ROW, "int8", 0.1, 0)), "lookup/table", ""),
     (sized("ADD", *[(ROW, "int8", 0.1, 0)] * 3), "add/line", ""),
     (sized("ADD", ((2, 1, 5), "int8", 0.1, 0), *[((2, 6, 5), "int8", 0.1, 0)] * 2), "add/portable", ""),
-    (sized("MUL", ((2, 1, 5), "int8", 0.1, 0), *[((2, 6, 5), "int8", 1.0, 0)] * 2), "mul/portable", ""),
+    (sized("MUL", ((2, 1, 5), "int8", 0.1, 0), *[((2, 6, 5), "int8", 1.0, 0)] * 2), "mul/narrow", ""),
     (sized("DEQUANTIZE", (ROW, "int8", 0.1, 0), (ROW, "float32")), "dequantize/portable", ""),
     (conv(Spatial((2, 30, 30, 4), (3, 3)), 4), "conv_2d/dsp", "dsp"),
     (conv(Spatial((1, 40, 60, 16), (1, 1)), 18), "conv_2d/dsp", "dsp"),

@@ -82,14 +82,29 @@ def test_the_hottest_loop_is_one_that_multiplies() -> None:
     assert products(muls, "conv_2d/v6m") == 2 and products(muls, "fully_connected/v6m") == 1
 
 
+def test_layers_without_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one with most outputs stands for its kernel; those with products do not count."""
+    program = {at: Instruction(at, "alu", name="adds") for at in range(0, 40, 2)}
+    counts = [Counter({(Block(0, 8), 0): times}) for times in (50, 30, 7)]
+    layers = [{"kernel": "add/line", "macs": 0, "output_shape": [1, size]} for size in (20, 40)]
+    layers.append({"kernel": "conv_2d/dsp", "macs": 9, "output_shape": [1, 99]})
+    run = Traced("IC", "cortex-m4", layers, Blocks(counts), program)
+    monkeypatch.setattr(performance_page, "traced", lambda model, core: run)
+    _, _, *rows = performance_page.others_table()
+    assert rows == [f"| {core} | `add/line` | IC, 1×40 | 120 | 3.0 |" for core in performance_page.FAMILIES]
+
+
 def test_tables_are_markdown() -> None:
     assert table(("a", "b"), [("1", "2")]) == ["| a | b |", "|---|--:|", "| 1 | 2 |"]
 
 
 def test_every_mark_of_the_page_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("loops_table", "estimates_table", "compilers_table"):
+    for name in ("loops_table", "others_table", "estimates_table", "compilers_table"):
         monkeypatch.setattr(performance_page, name, lambda: iter(["measured"]))
     made = performance_page.page([KWS], [])
     text = Path(performance_page.TEXT).read_text(encoding="utf-8")
-    marks = {f"@{word}@" for word in ("speeds", "goals", "loops", "timings", "estimates", "compilers", "gcc", "caveat")}
+    marks = {
+        f"@{word}@"
+        for word in ("speeds", "goals", "loops", "others", "timings", "estimates", "compilers", "gcc", "caveat")
+    }
     assert all(mark in text and mark not in made for mark in marks) and "1,500" in made

@@ -122,11 +122,11 @@ def check_int32(op: str, options: str | None) -> None:
             lower(graph, load_target("host"))
 
 
-def check_scalar_constants(op: str, options: str | None, output: float = 0.1) -> None:
+def check_scalar_constants(op: str, options: str | None, output: float = 0.1, longer: str = "portable") -> None:
     """A constant of one element, on either side and of any rank, makes a table; a longer one does not."""
     files = []
     for left in (True, False):
-        for shape, kernel in (((), "lookup/table"), ((1, 1, 1, 1), "lookup/table"), ((3,), f"{op.lower()}/portable")):
+        for shape, kernel in (((), "lookup/table"), ((1, 1, 1, 1), "lookup/table"), ((3,), f"{op.lower()}/{longer}")):
             m = ModelBuilder()
             result = (1, 1, 2, 3) if len(shape) == 4 else (2, 3)
             x, z = m.tensor((2, 3), "int8", 0.1, 4), m.tensor(result, "int8", output, 4)

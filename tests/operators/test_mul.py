@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,8 +18,11 @@ from tests.operators.binary import (
     check_scalar_constants,
     int8_model,
 )
+from tests.operators.test_dsp import assert_runs
 from tests.strategies import FEW, MANY
+from tinygen.lower import lower
 from tinygen.ops import problems_of
+from tinygen.target import load_target
 
 OPTIONS = "MulOptions"
 
@@ -46,7 +52,7 @@ def test_all_pairs() -> None:
 
 
 def test_scalar_constants() -> None:
-    check_scalar_constants("MUL", OPTIONS)
+    check_scalar_constants("MUL", OPTIONS, longer="narrow")
 
 
 def test_int32() -> None:
@@ -57,3 +63,15 @@ def test_refusals() -> None:
     check_binary_refusals("MUL", OPTIONS)
     wide = int8_model("MUL", OPTIONS, (2.0**8, 0), (2.0**7, 0), (1, 0))
     assert "less than 2^15 times the output scale" in problems_of(load(wide))[0][1]
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("core", ["cortex-m0", "cortex-m4"])
+def test_halves_of_multipliers_on_a_core(core: str, tmp_path: Path) -> None:
+    """The largest products, multipliers on both sides of a half of their lower 16 bits, ties, and no shift at all."""
+    ends = ((0.5, -128), (0.25, 127)), ((1.0, 127), (1.0, -128)), ((0.5, 0), (0.5, 0)), ((1.0, 5), (0.999, 3))
+    scales = (0.1251, 1.0003, 64.0, 300.0, 1e5)
+    graphs = [load(int8_model("MUL", OPTIONS, *types, (scale, 3))) for types in ends for scale in scales]
+    kernels = [step.kernel for graph in graphs for step in lower(graph, load_target(core)).steps]
+    assert kernels.count("mul/narrow") > 14 and "mul/portable" in kernels
+    assert_runs(graphs, core, tmp_path, feature="")

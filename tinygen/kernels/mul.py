@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from tinygen.kernels.base import Kernel, Launch
 from tinygen.kernels.broadcast import broadcast_params, fits
@@ -25,17 +27,44 @@ def launch(call: Call[ActivationAttrs]) -> Sequence[Launch]:
     return (Launch((0, 1), (0,), params),)
 
 
-KERNELS = tuple(
-    Kernel(
-        op=("MUL",),
-        template=template,
-        function=function,
-        launch=launch,
-        accepts=fits,
-        uses=("common/requantize",),
-        overlap=broadcast,
-        wide=wide,
-        speed=16.0,
-    )
-    for template, function, wide in (("mul/portable", "mul", False), ("mul/wide", "mul_wide", True))
+def scales_down(call: Call[Any]) -> bool:
+    """Products of int8 that are scaled by less than 1: with either half of the multiplier, they fit 32 bits."""
+    return fits(call) and quantize_multiplier(output_ratio(call))[1] <= 0
+
+
+def narrow_launch(call: Call[ActivationAttrs]) -> Sequence[Launch]:
+    (one,) = launch(call)
+    multiplier, shift = (int(one.params[name]) for name in ("multiplier", "shift"))
+    higher = (multiplier + 2**15) >> 16
+    params = {name: value for name, value in one.params.items() if name not in ("multiplier", "shift")}
+    halves = {"higher": higher, "lower": multiplier - (higher << 16), "right": -shift}
+    return (replace(one, params={**params, **halves}),)
+
+
+NARROW = Kernel(
+    op=("MUL",),
+    template="mul/narrow",
+    function="mul_narrow",
+    launch=narrow_launch,
+    accepts=scales_down,
+    uses=("common/requantize",),
+    overlap=broadcast,
+    speed=14.0,
+)
+KERNELS = (
+    NARROW,
+    *(
+        Kernel(
+            op=("MUL",),
+            template=template,
+            function=function,
+            launch=launch,
+            accepts=fits,
+            uses=("common/requantize",),
+            overlap=broadcast,
+            wide=wide,
+            speed=16.0,
+        )
+        for template, function, wide in (("mul/portable", "mul", False), ("mul/wide", "mul_wide", True))
+    ),
 )
