@@ -10,6 +10,7 @@ from typing import Any
 
 from tinygen.ir.types import Array
 from tinygen.search import Candidate, Effort, Goal, Problem
+from tinygen.search.aiming import LOST
 from tinygen.search.base import silent
 from tinygen.search.engine import Search
 from tinygen.search.judge import Judge
@@ -22,7 +23,7 @@ from tinygen.shrink import started
 def compared(
     problem: Problem, effort: Effort, fit: Mapping[str, Array], test: Mapping[str, Array]
 ) -> list[dict[str, Any]]:
-    """For each uniform setting that no smaller one beats: it, and what the search would take for as much flash.
+    """For each uniform setting of any use that no smaller one beats: it, and what the search takes for as much flash.
 
     The search chooses by samples that it holds back of those to `fit`; what both lose is measured on those to `test`:
     points, and the noise as a share of the decision's power. Rising in flash.
@@ -41,10 +42,10 @@ def compared(
 
 
 def pairs(candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, Candidate]]:
-    """Each uniform setting that no smaller one beats, and what a search takes for its flash; rising."""
+    """Each uniform setting of any use that no smaller one beats, and what a search takes for its flash; rising."""
     alike = sorted((c for c in candidates if c.origin == "uniform"), key=lambda c: c.cost.flash)
     for i, one in enumerate(alike):
-        if all(other.loss > one.loss for other in alike[:i]):
+        if one.loss <= LOST and all(other.loss > one.loss for other in alike[:i]):
             goal = Goal(flash=one.cost.flash)
             fitting = [c for c in candidates if goal.met(c)]
             yield one, min(fitting, key=lambda c: (c.loss, rank(goal, c)))

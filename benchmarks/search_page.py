@@ -17,6 +17,8 @@ from benchmarks.search_rows import FRESH, ROWS
 
 #: What is measured, each by itself.
 PARTS = ("rows", "ablation", "searches", "frontiers")
+#: Settings of recipes that need no name in words.
+MAIN = ("ratio", "values", "bits", "count", "steps", "factor")
 HEAD = """\
 # Small models, and what made them small
 
@@ -29,7 +31,8 @@ Recipes (`benchmarks/recipes`) were written by hand, looking at splits 0 and 1 o
 tried for each row. So these two do not count. The table is of later splits, each of which the recipe met once: a goal
 is reached if the bytes of all are within it, and the mean of the points lost. All splits are of the same samples, so
 that later ones are fresh, but not independent; and the recipes of "kws half" and "lenet" descend from those of
-[compression](compression.md), which were measured on split 2, too. Times are of a machine with other work.
+[compression](compression.md), which were measured on split 2, too. The recipes of "kws third" and "lenet" are their
+second ones: the first had missed on splits 2 and 3, or on 2. Times are of a machine with other work.
 Rows and parts were measured one after the other, not in one go: what is not measured anew stays as it was.
 """
 
@@ -48,8 +51,9 @@ FRONTIERS = """
 ## Settings for each layer against the same for all
 
 Every uniform setting of {task} (codebooks of 4 to 64 values, 2 to 6 bits, shares of zeros with a codebook, shares of
-channels) that no smaller one beats, and what the search takes for as much flash: the candidate with the least noise
-on the samples that it holds back. Measured on the samples to test, which neither has seen.
+channels) that no smaller one beats and whose noise is below 0.4 of the signal, and what the search takes for as much
+flash: the candidate with the least noise on the samples that it holds back. Measured on the samples to test, which
+neither has seen; 0.2 points are one of them.
 
 ![frontier]({picture})
 
@@ -196,7 +200,7 @@ def _entry(entry: Mapping[str, Any]) -> str:
         some = sorted(layers.values())
         span = f"{some[0]}" if some[0] == some[-1] else f"{some[0]} to {some[-1]}"
         return f"{entry['name']} {span} in {len(layers)} layers"
-    settings = (f"{k} {v}" for k, v in entry.items() if k not in ("name", "scale", "spread"))
+    settings = (str(v) if k in MAIN else f"{k} {v}" for k, v in entry.items() if k not in ("name", "scale", "spread"))
     return " ".join([entry["name"], *settings])
 
 

@@ -43,11 +43,11 @@ def candidate(flash: int, loss: float, origin: Origin, number: int) -> Candidate
 
 
 def test_uniform_settings_stand_beside_what_a_search_takes() -> None:
-    made = [candidate(90, 0.5, "uniform", 0), candidate(99, 0.6, "uniform", 1), candidate(120, 0.1, "uniform", 2)]
+    made = [candidate(90, 0.35, "uniform", 0), candidate(99, 0.4, "uniform", 1), candidate(120, 0.1, "uniform", 2)]
     made += [candidate(91, 0.3, "knapsack", 3), candidate(120, 0.2, "knapsack", 4)]
     found = [(one.number, other.number) for one, other in pairs(made)]
     assert found == [(0, 0), (2, 2)], "99 bytes are beaten by 90; nothing else has 90, or less noise in 120"
-    better = [*made, candidate(90, 0.4, "study", 5)]
+    better = [*made, candidate(90, 0.34, "study", 5), candidate(50, 0.9, "uniform", 6)]
     assert [(one.number, other.number) for one, other in pairs(better)] == [(0, 5), (2, 2)]
 
 
@@ -89,5 +89,5 @@ def test_the_page_shows_splits_and_parts(tmp_path: Path) -> None:
     assert (
         f"| kws third | quick | 8,200 at ≤ 2.0 points | **250** | 1.00, 1.00 | 0.50 | 1 | 20.0 dB | {words} |" in text
     )
-    assert "| quick | 3 | bits bits 3 | 2,048 | 2.00 | 0.2000 | 2,000 | 1.00 | 0.2000 |" in text
+    assert "| quick | 3 | bits 3 | 2,048 | 2.00 | 0.2000 | 2,000 | 1.00 | 0.2000 |" in text
     assert "less noise at 0 of 2 sizes, no more points lost at 2" in text

@@ -100,7 +100,7 @@ def _entry(name: str, field: str, values: Mapping[str, Any], others: Entry | Non
 #: Values of codebooks (also with a scale for each channel) and shares of zeros that are tried, the most bytes first.
 VALUES = (64, 48, 32, 24, 16, 12, 10, 8, 7, 6, 5, 4, 3, 2)
 VALUES_OF_CHANNELS = (32, 16, 8, 4)
-ZEROS, VALUES_OF_SPARSE = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95), (32, 16, 8, 4)
+ZEROS, VALUES_OF_SPARSE = (0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95), (32, 8)
 
 
 def ladder(fine: bool, large: bool) -> Sequence[Way]:
@@ -110,5 +110,5 @@ def ladder(fine: bool, large: bool) -> Sequence[Way]:
     if fine:
         made += [Way(values=count, scale="channel") for count in VALUES_OF_CHANNELS]
     if large:
-        made += [Way(zeros=share, values=count) for share in ZEROS[1::step] for count in VALUES_OF_SPARSE[::step]]
+        made += [Way(zeros=share, values=count) for share in ZEROS[step - 1 :: step] for count in VALUES_OF_SPARSE]
     return made
