@@ -105,6 +105,9 @@ def sparse_layers(kind: str) -> list[Graph]:
     for form in test_sparse_forms.NAMES:
         weights = test_sparse_forms.sparse(form, (8, 64), 1)
         kinds.append(test_sparse_forms.asking(test_sparse_forms.dense(weights), form))
+    weights, quant = test_sparse_forms.sparse("blocks", (8, 1, 1, 64), 1), ((0.1, -3), [0.02] * 8, (1.0, 3))
+    convolution = test_sparse_forms.convolution(Spatial((1, 3, 5, 64), (1, 1)), weights, 1, *quant)
+    kinds.append(test_sparse_forms.asking(convolution, "blocks"))
     return [fitting(graph, kind) for graph in kinds]
 
 
@@ -149,7 +152,8 @@ def test_every_struct(kind: str) -> None:
 )
 def test_on_cores(kind: str, core: str, feature: str, tmp_path: Path) -> None:
     graphs = [fitting(load(data), kind) for data in (test_mve.edges() if feature == "mve" else edges())]
-    assert_runs([*graphs, *sparse_layers(kind)], core, tmp_path, feature)
+    assert_runs(graphs, core, tmp_path / "plain", feature)
+    assert_runs(sparse_layers(kind), core, tmp_path / "sparse", prefer=False)
 
 
 def asking(seed: int, unit: int = 5) -> Graph:

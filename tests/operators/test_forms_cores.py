@@ -160,7 +160,7 @@ def test_edges_on_a_core(core: str, tmp_path: Path) -> None:
         assert_runs(edges(), core, tmp_path, prefer=False)
 
 
-@pytest.mark.parametrize("feature", ["dsp", "mve"])
+@pytest.mark.parametrize("feature", ["dsp", "mve", "v6m"])
 @settings(FEW, max_examples=1)
 @given(graphs=FILES)
 def test_laws(feature: str, graphs: tuple[Graph, ...]) -> None:
@@ -169,7 +169,7 @@ def test_laws(feature: str, graphs: tuple[Graph, ...]) -> None:
 
 
 @pytest.mark.qemu
-@pytest.mark.parametrize(("feature", "core"), [("dsp", "cortex-m4"), ("mve", "cortex-m55")])
+@pytest.mark.parametrize(("feature", "core"), [("dsp", "cortex-m4"), ("mve", "cortex-m55"), ("v6m", "cortex-m0")])
 @settings(FEW, max_examples=1)
 @given(drawn=st.lists(FILES, min_size=2, max_size=2))
 def test_laws_on_a_core(
@@ -209,23 +209,25 @@ def test_unpacked_for_other_cores(feature: str, core: str, ops: int, tmp_path: P
     with alone(feature):
         kernels = {step.kernel for graph in graphs for step in lower(graph, load_target(core)).steps}
         wanted = {f"{op}/{feature}_{form}" for op in ("conv_2d", "fully_connected")[:ops] for form in (*DRAWS, *NAMES)}
-        assert kernels - {"fully_connected/mve_gathered"} == wanted
+        assert kernels - {"fully_connected/mve_gathered", "conv_2d/v6m_in_blocks"} == wanted - {"conv_2d/v6m_blocks"}
         assert_computes_in_place(graphs[::ops], feature)  # convolutions
         assert_runs(graphs, core, tmp_path, feature, prefer=False)
 
 
-def in_blocks_for_vectors() -> list[Graph]:
-    """Windows in several bands and of several parts of filters, in fours and not; rows one by one; filters of zeros."""
+def in_blocks_where_zeros_are_skipped() -> list[Graph]:
+    """Several bands, an odd number of windows; more than 64 filters, one of zeros; long distances; codes; one row."""
     quant, tried = ((0.1, -3), [0.02], (1.0, 3)), []
     shapes = [
         (Spatial((2, 5, 6, 12), (3, 3), (1, 2), activation=1), 3),
         (Spatial((1, 9, 7, 8), (3, 2), dilation=(2, 2)), 66),
         (Spatial((1, 7, 9, 64), (1, 1)), 5),
         (Spatial((1, 1, 3, 4), (1, 1)), 131),
+        (Spatial((1, 3, 3, 84), (1, 1)), 3),
     ]
     for number, (s, filters) in enumerate(shapes):
-        weights = sparse("blocks", (filters, *s.kernel, s.channels), number, 0.5)
+        weights = sparse("blocks", (filters, *s.kernel, s.channels), number, 0.5, (127, 5)[number % 2])
         weights[-1] = 0
+        weights[0, ..., : (s.channels == 84) * 80] = 0
         scales = [0.01 * (1 + c % 7) for c in range(filters)]
         tried.append(asking(convolution(s, weights, number, quant[0], scales, (1.0, 3)), "blocks"))
     for rows, units in ((1, 6), (2, 9), (5, 66)):
@@ -237,19 +239,32 @@ def in_blocks_for_vectors() -> list[Graph]:
     return tried
 
 
-@pytest.mark.qemu
-def test_blocks_on_cortex_m55(tmp_path: Path) -> None:
-    graphs = in_blocks_for_vectors()
-    with alone("mve"):
-        kernels = {step.kernel for graph in graphs for step in lower(graph, load_target("cortex-m55")).steps}
-        assert kernels == {
+#: By feature: a core that has it, the operators whose kernels skip blocks, and these.
+SKIPPING = {
+    "mve": (
+        "cortex-m55",
+        {"CONV_2D", "FULLY_CONNECTED"},
+        {
             "sparse/mve_blocks",
             "conv_2d/mve_in_blocks",
             "fully_connected/mve_in_blocks",
             "fully_connected/mve_tiles",
-        }
-        assert_computes_in_place(graphs, "mve")
-        assert_runs(graphs, "cortex-m55", tmp_path, "mve", prefer=False)
+        },
+    ),
+    "v6m": ("cortex-m0", {"CONV_2D"}, {"conv_2d/v6m_in_blocks"}),
+}
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("feature", SKIPPING)
+def test_blocks_on_a_core(feature: str, tmp_path: Path) -> None:
+    core, ops, wanted = SKIPPING[feature]
+    graphs = [graph for graph in in_blocks_where_zeros_are_skipped() if graph.nodes[0].op in ops]
+    with alone(feature):
+        kernels = {step.kernel for graph in graphs for step in lower(graph, load_target(core)).steps}
+        assert kernels == wanted
+        assert_computes_in_place(graphs, feature)
+        assert_runs(graphs, core, tmp_path, feature, prefer=False)
 
 
 @pytest.mark.qemu

@@ -66,7 +66,7 @@ FORMS = (
 def faster(of: stored.Form, plain: Kernel) -> bool:
     """Whether a plain kernel is for a core with instructions of its own, where no other kernel reads the form."""
     dense = {"CONV_2D", "FULLY_CONNECTED"} & {*plain.op}
-    return bool(dense and plain.requires) and not (of.name == sparse.BLOCKS.name and "dsp" in plain.requires)
+    return bool(dense and plain.requires) and not (of.name == sparse.BLOCKS.name and "mve" not in plain.requires)
 
 
 def beside(kernel: Kernel) -> Kernel:
