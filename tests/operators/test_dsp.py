@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from tinygen.ir.graph import Graph
 from tinygen.kernels import dsp, kernels_for
 from tinygen.kernels.base import PLAIN, Kernel
 from tinygen.kernels.doubled import DOUBLED
+from tinygen.kernels.lean import lean_kernels_for
 from tinygen.layout import laid_out
 from tinygen.lower import lower
 from tinygen.reference import run
@@ -37,6 +38,8 @@ from tinygen.verify.qemu import run_qemu
 
 CORES = ("cortex-m4", "cortex-m7", "cortex-m33")
 M4 = load_target("cortex-m4")
+#: Kernels of layers that run a few rows at a time.
+LEAN = ("conv_2d/dsp_quads", "depthwise_conv_2d/dsp_direct")
 
 
 @st.composite
@@ -85,6 +88,9 @@ def edges() -> list[bytes]:
         Spatial((2, 6, 6, 11), (3, 3), (2, 2), activation=3),
         Spatial((1, 9, 9, 40), (3, 3), dilation=(2, 1)),
         Spatial((1, 4, 7, 5), (3, 3), dilation=(1, 2)),
+        Spatial((1, 2, 3, 9), (3, 3)),
+        Spatial((1, 6, 4, 8), (3, 3), (2, 2)),
+        Spatial((1, 1, 8, 4), (3, 3), dilation=(3, 1)),
         Spatial((1, 4, 30, 64), (3, 3), same=False),
         Spatial((1, 1, 1, 6), (5, 4), activation=1),
     ]
@@ -97,12 +103,16 @@ def edges() -> list[bytes]:
 
 
 @contextmanager
-def preferred(feature: str = "dsp", without: str = "") -> Iterator[None]:
-    """Within it, kernels that require `feature` are chosen wherever they can be, but none of the template `without`."""
+def preferred(feature: str = "dsp", without: str = "", lean: Collection[str] = ()) -> Iterator[None]:
+    """Within it, kernels that require `feature` are chosen wherever they can be, but none of the template `without`.
+
+    Those of `lean` (templates), which otherwise are only where memory counts most, come first.
+    """
 
     def offered(op: str) -> list[Kernel]:
         plain = [k for k in kernels_for(op) if k.form == PLAIN and k.template != without]
-        return [replace(k, speed=0.0) if feature in k.requires else k for k in plain]
+        known = [replace(k, speed=0.1 if lean else 0.0) if feature in k.requires else k for k in plain]
+        return [*known, *(replace(k, speed=0.0) for k in lean_kernels_for(op) if k.template in lean)]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tinygen.selection.kernels_for", offered)
@@ -167,6 +177,17 @@ def test_edges() -> None:
         assert_computes([graph for graph in graphs if graph.nodes[0].op == "FULLY_CONNECTED"], prefer=False)
 
 
+@settings(FEW, max_examples=1)
+@given(st.lists(st.one_of(convolutions(), depthwise()), min_size=12, max_size=12))
+def test_little_memory(drawn: list[bytes]) -> None:
+    graphs = [load(data) for data in (*drawn, *edges())]
+    graphs = [*ties(), *(graph for graph in graphs if graph.nodes[0].op != "FULLY_CONNECTED")]
+    with preferred(lean=LEAN), tempfile.TemporaryDirectory() as folder:
+        assert set(LEAN) <= {step.kernel for graph in graphs for step in lower(graph, M4).steps}
+        assert_computes(graphs, prefer=False)
+        assert_runs(graphs, "cortex-m4", Path(folder), prefer=False)
+
+
 @pytest.mark.qemu
 @pytest.mark.parametrize("core", CORES)
 def test_edges_on_a_core(core: str, tmp_path: Path) -> None:
@@ -184,11 +205,12 @@ def test_laws_on_cortex_m4(tmp_path_factory: pytest.TempPathFactory, files: list
 @pytest.mark.parametrize("options", [["-O0"], ["-Os", "-fno-omit-frame-pointer"], ["-O3", "-fstack-protector-all"]])
 def test_assembly_leaves_registers_enough(options: list[str], tmp_path: Path) -> None:
     """Inline assembly that asks for more registers than there are does not compile."""
-    with preferred():
-        built = api.build(joined([load(data) for data in edges()]), "cortex-m4")
-    folder = built.write(tmp_path / "joined")
-    command = [toolchain.find_cross(), *M4.cflags, *toolchain.CFLAGS, *options, "-Werror"]
-    toolchain.run([*command, "-c", folder / "joined.c", "-o", tmp_path / "out.o"])
+    for lean in ((), LEAN):
+        with preferred(lean=lean):
+            built = api.build(joined([load(data) for data in edges()]), "cortex-m4")
+        folder = built.write(tmp_path / str(len(lean)))
+        command = [toolchain.find_cross(), *M4.cflags, *toolchain.CFLAGS, *options, "-Werror"]
+        toolchain.run([*command, "-c", folder / "joined.c", "-o", tmp_path / "out.o"])
 
 
 def test_every_multiplier_is_asked() -> None:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kernels that are the same C as others with less scratch memory: for those who look for the least memory."""
+"""Kernels with less scratch memory than others, some of them the same C: for those who look for the least memory."""
 
 from __future__ import annotations
 
-from tinygen.kernels import dsp
+from tinygen.kernels import depthwise_dsp, dsp, quads_dsp
 from tinygen.kernels.base import Kernel
 
-#: Bytes of widened windows, or of widened rows and weights.
-LEAN = (dsp.kernel(256), *map(dsp.depthwise_kernel, (256, 1024, 2048)))
+#: With so many bytes of widened windows, or of widened rows and weights.
+LEAN = (dsp.kernel(256), *map(dsp.depthwise_kernel, (256, 1024, 2048)), depthwise_dsp.KERNEL, quads_dsp.KERNEL)
 
 
 def lean_kernels_for(op: str) -> tuple[Kernel, ...]:
