@@ -23,7 +23,7 @@ from tests.operators import (
     test_sparse_forms,
     test_transpose_conv,
 )
-from tests.operators.test_dsp import assert_computes, assert_runs, depthwise, edges, preferred
+from tests.operators.test_dsp import LEAN, assert_computes, assert_runs, depthwise, edges, preferred
 from tests.small_models import dense_layers
 from tests.strategies import FEW
 from tinygen.compress.biases import with_bias
@@ -154,6 +154,10 @@ def test_on_cores(kind: str, core: str, feature: str, tmp_path: Path) -> None:
     graphs = [fitting(load(data), kind) for data in (test_mve.edges() if feature == "mve" else edges())]
     assert_runs(graphs, core, tmp_path / "plain", feature)
     assert_runs(sparse_layers(kind), core, tmp_path / "sparse", prefer=False)
+    if feature == "dsp":
+        with preferred(lean=LEAN):
+            assert_computes(graphs, prefer=False)
+            assert_runs(graphs, core, tmp_path / "lean", prefer=False)
 
 
 def asking(seed: int, unit: int = 5) -> Graph:

@@ -38,17 +38,22 @@ _MEMBERS = {"down": "down", "output": "mve_output"}
 
 @dataclass(frozen=True)
 class Narrow:
-    """A type of biases as templates print it; `load` and `gather` read four of them into lanes of 32 bits."""
+    """A type of biases as templates print it; `load` and `gather` read four of them into lanes of 32 bits.
+
+    `instruction` reads one, of so many `bytes`, into a register.
+    """
 
     type: str
     load: str
     gather: str
+    instruction: str
+    bytes: int
 
 
 #: By element type of arrays, the smallest first.
 TYPES = {
-    "int8": Narrow("int8_t", "vldrbq_s32", "vldrbq_gather_offset_s32"),
-    "int16": Narrow("int16_t", "vldrhq_s32", "vldrhq_gather_shifted_offset_s32"),
+    "int8": Narrow("int8_t", "vldrbq_s32", "vldrbq_gather_offset_s32", "ldrsb", 1),
+    "int16": Narrow("int16_t", "vldrhq_s32", "vldrhq_gather_shifted_offset_s32", "ldrsh", 2),
 }
 
 
