@@ -44,6 +44,7 @@ site: $(STAMP) ## build the documentation as a site in build/site
 bench: $(STAMP) ## measure speed, flash and RAM against TensorFlow Lite Micro (needs the zoo)
 	$(BIN)/python -m benchmarks.bench
 	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.memory
 
 memory: $(STAMP) ## measure RAM with each way to optimize, and what the planner saves (needs the zoo)
 	$(BIN)/python -m benchmarks.memory --zoo

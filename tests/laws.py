@@ -158,29 +158,6 @@ def _outputs(graphs: Sequence[Graph], counts: Sequence[int], data: bytes) -> lis
     return result
 
 
-def joined(graphs: Sequence[Graph], name: str = "joined") -> Graph:
-    """All `graphs` side by side in one, with all their inputs and outputs."""
-
-    def renamed(names: Sequence[str], index: int) -> tuple[str, ...]:
-        return tuple(f"{index}:{n}" if n else n for n in names)
-
-    parts = list(enumerate(graphs))
-    return replace(
-        graphs[0],
-        name=name,
-        inputs=tuple(n for i, g in parts for n in renamed(g.inputs, i)),
-        outputs=tuple(n for i, g in parts for n in renamed(g.outputs, i)),
-        types={f"{i}:{n}": t for i, g in parts for n, t in g.types.items()},
-        constants={f"{i}:{n}": c for i, g in parts for n, c in g.constants.items()},
-        storage={f"{i}:{n}": form for i, g in parts for n, form in g.storage.items()},
-        nodes=tuple(
-            replace(node, name=f"{i}:{node.name}", inputs=renamed(node.inputs, i), outputs=renamed(node.outputs, i))
-            for i, g in parts
-            for node in g.nodes
-        ),
-    )
-
-
 def assert_equal(name: str, got: Sequence[Array], expected: Sequence[Array]) -> None:
     """Fail with the first element that differs."""
     for index, (a, b) in enumerate(zip(got, expected, strict=True)):

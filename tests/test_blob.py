@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +53,10 @@ int main(void)
     return 0;
 }
 """
+
+
+#: Of a firmware whose constants are not in its file: what the compiler and what the linker are told.
+EXTERNAL, AT = ("-DDIGITS_EXTERNAL_WEIGHTS",), f"-Wl,--defsym=digits_weights={ADDRESS:#x}"
 
 
 def retrained(graph: Graph) -> Graph:
@@ -100,29 +106,48 @@ def test_a_firmware_takes_another_blob(build: Path, tmp_path: Path) -> None:
         assert said(firmware, tmp_path, wrong) == "refused\n"
 
 
-def linked(build: Path, folder: Path) -> Path:
-    """A firmware for the emulated Cortex-M4 whose constants the linker is told to expect at `ADDRESS`."""
+def linked(build: Path, folder: Path, main: str = MAIN, defines: Sequence[str] = EXTERNAL, where: str = AT) -> Path:
+    """A firmware for the emulated Cortex-M4; `where` tells the linker where things lie."""
     project = write_files(folder / "project", platformio.project(build))
-    (folder / "main.c").write_text(MAIN)
+    (folder / "main.c").write_text(main)
     cpu = ["-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"]
     sources = [folder / "main.c", build / "digits.c", *sorted((project / "platform" / "runtime").glob("*.c"))]
-    flags = ["-O2", "-DDIGITS_EXTERNAL_WEIGHTS", f"-I{build}", f"-I{project}/platform/runtime"]
+    flags = ["-O2", *defines, f"-I{build}", f"-I{project}/platform/runtime"]
     link = ["-T", project / "platform" / "boards" / "qemu_m4.ld", "--specs=nano.specs", "-nostartfiles"]
     out = folder / "firmware.elf"
-    where = f"-Wl,--defsym=digits_weights={ADDRESS:#x}"
     subprocess.run(["arm-none-eabi-gcc", *cpu, *flags, *sources, *link, where, "-o", out], check=True)
     return out
 
 
-def said(firmware: Path, folder: Path, blob: bytes) -> str:
-    """What `firmware` prints with `blob` in flash."""
-    (folder / "blob.bin").write_bytes(blob)
+def said(firmware: Path, folder: Path, blob: bytes | None) -> str:
+    """What `firmware` prints, with `blob` in flash beside it."""
+    options = ["-machine", "mps2-an386"]
+    if blob is not None:
+        (folder / "blob.bin").write_bytes(blob)
+        options += ["-device", f"loader,file={folder / 'blob.bin'},addr={ADDRESS:#x},force-raw=on"]
     board = folder / "board.json"
-    loader = f"loader,file={folder / 'blob.bin'},addr={ADDRESS:#x},force-raw=on"
-    board.write_text('{"qemu": ["-machine", "mps2-an386", "-device", "' + loader + '"]}')
+    board.write_text(json.dumps({"qemu": options}))
     tool = folder / "project" / "platform" / "tools" / "qemu.py"
     done = subprocess.run([sys.executable, tool, board, firmware], capture_output=True, text=True, check=True)
     return done.stdout
+
+
+@needs_machine
+@pytest.mark.qemu
+def test_arena_and_constants_lie_where_a_firmware_says(tmp_path: Path) -> None:
+    """Each in a section of its own, for which the linker is told an address; docs/integration.md says so."""
+    build = tinygen.build(DIGITS).write(tmp_path / "digits")
+    check = MAIN[MAIN.index("    if (!") : MAIN.index("    memset")]
+    main = MAIN.replace(check, "").replace("arena;\nint main", "arena DIGITS_ARENA;\nint main")
+    sections = {"ARENA": (".fast", 0x20200000), "CONST": (".external", ADDRESS)}
+    defines = [f'-DDIGITS_{what}=__attribute__((section("{name}")))' for what, (name, _) in sections.items()]
+    where = "-Wl," + ",".join(f"--section-start={name}={address:#x}" for name, address in sections.values())
+    firmware = linked(build, tmp_path, main, defines, where)
+    headers = subprocess.run(["arm-none-eabi-objdump", "-h", firmware], capture_output=True, text=True, check=True)
+    found = {words[1]: words[2:4] for words in map(str.split, headers.stdout.splitlines()) if len(words) == 7}
+    assert int(found[".fast"][0], 16) == tinygen.read_report(build)["ram"]["arena"]
+    assert {name: int(found[name][1], 16) for name, _ in sections.values()} == dict(sections.values())
+    assert said(firmware, tmp_path, None).split() == answers(tinygen.load(DIGITS)).split()
 
 
 def test_constants_can_lie_in_a_section(tmp_path: Path) -> None:

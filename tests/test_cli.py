@@ -205,13 +205,13 @@ def test_an_unsupported_model(tmp_path: Path) -> None:
 def test_too_little_ram(tmp_path: Path) -> None:
     path, out = tmp_path / "wide.tflite", tmp_path / "out"
     path.write_bytes(small_models.dense_layers((16, 400, 200, 4)))
-    needed = json.loads(tinygen("build", path, "--json", "--out", out).stdout)["ram"]["total"]
+    needed = json.loads(tinygen("build", path, "--optimize", "ram", "--json", "--out", out).stdout)["ram"]["total"]
     shutil.rmtree(out)
-    tinygen("build", path, "--ram", str(needed), "--out", out)
+    tinygen("build", path, "--optimize", "ram", "--ram", str(needed), "--out", out)
     shutil.rmtree(out)
-    sentence = refused("build", path, "--ram", str(needed - 1), "--out", out, code=5)
+    sentence = refused("build", path, "--optimize", "ram", "--ram", str(needed - 1), "--out", out, code=5)
     assert f"RAM: {needed} bytes needed, {needed - 1} allowed by --ram: 1 too many" in sentence
-    assert "Largest tensors alive together: 'dense0' (400 bytes), 'dense1' (200 bytes)" in sentence
+    assert re.search(r"Largest tensors alive together: .*'dense1' \(200 bytes\)", sentence)
     assert not out.exists()
 
 

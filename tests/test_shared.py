@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +20,13 @@ from tests.stripe_models import network
 from tinygen.cli import main
 from tinygen.emit.shared import emit_shared
 from tinygen.errors import UsageError
+from tinygen.export.tflite import dumps
 from tinygen.layout import laid_out
 from tinygen.lower import Optimize
 from tinygen.reference import run
+from tinygen.running import CORNERS, verify
 from tinygen.target import load_target
+from tinygen.verify.build_dir import read_build
 
 HOST = load_target("host")
 ROOT = Path(__file__).parents[1]
@@ -60,14 +65,60 @@ def test_command(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.tflite").write_bytes(dense_layers())
     paths = [str(tmp_path / f"{name}.tflite") for name in ("a", "b")]
-    done = CliRunner().invoke(main, ["build", *paths, "--target", "host", "--out", str(tmp_path / "out")])
+    done = CliRunner().invoke(main, ["build", *paths, "--share", "--target", "host", "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
+    alone = CliRunner().invoke(main, ["build", paths[0], "--share"])
+    assert alone.exit_code == UsageError.exit_code and "or several models" in alone.output
     assert "one arena for all" in done.output
     assert {p.name for p in (tmp_path / "out").iterdir()} >= {"a_b.c", "a_b.h", "a.h", "b.h", "a.tgm", "report.json"}
     same = CliRunner().invoke(main, ["build", paths[0], paths[0], "--target", "host"])
     assert same.exit_code == UsageError.exit_code
     blob = CliRunner().invoke(main, ["build", *paths, "--weights", "blob"])
     assert blob.exit_code == UsageError.exit_code
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two models in one file for Cortex-M4, of which the second has the weights of the first and others."""
+    folder = tmp_path_factory.mktemp("pair")
+    for name, graph in (("one", network(3)), ("two", network(4))):
+        (folder / f"{name}.tflite").write_bytes(dumps(graph))
+    paths = [str(folder / f"{name}.tflite") for name in ("one", "two")]
+    done = CliRunner().invoke(main, ["build", *paths, "--out", str(folder / "out")])
+    assert done.exit_code == 0 and "instead of" in done.output, done.output
+    return folder / "out"
+
+
+@pytest.mark.qemu
+def test_models_are_verified_in_turn(pair: Path) -> None:
+    """`tinygen verify` runs one after the other in the same arena, on the host and under QEMU, for each input set."""
+    result = verify(pair, vectors=2)
+    assert [run.mismatch for run in result.checked] == [None, None] and not result.modified
+    report = json.loads((pair / "report.json").read_text())
+    outputs = sum(port["bytes"] for model in report["models"] for port in model["outputs"])
+    assert [run.bytes_compared for run in result.checked] == [(2 + CORNERS) * outputs] * 2
+    with pytest.raises(UsageError, match="several models"):
+        read_build(pair)
+
+
+def test_what_two_models_take_together(pair: Path) -> None:
+    report = json.loads((pair / "report.json").read_text())
+    arenas = [model["ram"]["arena"] for model in report["models"]]
+    assert report["ram"]["arena"] == report["arena"] == max(arenas) < report["apart"]["arena"] == sum(arenas)
+    flash, apart = report["flash"], sum(model["flash"]["total"] for model in report["models"])
+    assert 0 < flash["total"] == flash["code"] + flash["constants"] < report["apart"]["flash"] == apart
+
+
+def test_a_wrong_model_is_found(pair: Path, tmp_path: Path) -> None:
+    """Whichever it is; and a changed file is named."""
+    wrong = Path(shutil.copytree(pair, tmp_path / "wrong"))
+    code = wrong / "one_two.c"
+    text = code.read_text()
+    at = text.index("{", text.index("void two_run("))
+    code.write_text(f"{text[: at + 1]} two_input(arena)[0] ^= 64;{text[at + 1 :]}")
+    result = verify(wrong, on="host", vectors=2)
+    assert result.modified == ("one_two.c",)
+    assert result.checked[0].mismatch is not None and result.checked[0].mismatch.tensor.startswith("1:")
 
 
 @pytest.mark.qemu

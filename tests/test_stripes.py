@@ -11,7 +11,7 @@ import pytest
 
 import tinygen
 from tests import zoo
-from tests.laws import assert_equal, draw_inputs, joined, load, run_texts
+from tests.laws import assert_equal, draw_inputs, load, run_texts
 from tests.stripe_models import network
 from tests.tflite_builder import ModelBuilder
 from tinygen.emit.render import emit
@@ -29,6 +29,7 @@ from tinygen.stripes.layout import packed
 from tinygen.stripes.parts import layer_of
 from tinygen.stripes.segment import Flow, Segment, options
 from tinygen.target import Target, load_target
+from tinygen.verify.turns import joined
 
 HOST = load_target("host")
 FEATURES = {seed: frozenset({name}) if name else frozenset() for seed, name in enumerate(["", "dsp", "mve", "v6m"])}

@@ -161,8 +161,9 @@ def _print_layers(report: Mapping[str, Any]) -> None:
 def _print_memory(report: Mapping[str, Any], most_ram: int | None, most_flash: int | None) -> None:
     ram, flash, target = report["ram"], report["flash"], report["target"]
     stack = f"{ram['stack']:,} stack" if ram["stack"] is not None else "stack unknown: no compiler found"
+    arena = f"{ram['arena']:,} arena (lower bound {ram['arena_lower_bound']:,})"
     how = f"linked, {flash['optimization']}, {flash['compiler']}" if flash["measured"] else "estimate: nothing linked"
-    OUT.print(f"\nRAM    {ram['total']:>9,} bytes{_of(most_ram or target['ram'])}: {ram['arena']:,} arena, {stack}")
+    OUT.print(f"\nRAM    {ram['total']:>9,} bytes{_of(most_ram or target['ram'])}: {arena}, {stack}")
     OUT.print(
         f"flash  {flash['total']:>9,} bytes{_of(most_flash or target['flash'])}: {flash['constants']:,} constants, "
         f"{flash['code']:,} code ({how})"

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,13 @@ from tinygen.ir.types import Array
 from tinygen.ops import all_ops
 from tinygen.ops.limits import check_graph
 from tinygen.target import Target, load_target
-from tinygen.verify.build_dir import read_build
+from tinygen.verify.build_dir import BuildDir, read_any, read_build
 from tinygen.verify.check import Verification, check_on
 from tinygen.verify.harness import check_vectors
 from tinygen.verify.host import run_host
 from tinygen.verify.profile import Profile, profile_on
 from tinygen.verify.qemu import run_qemu
+from tinygen.verify.turns import in_turn, joined
 from tinygen.verify.vectors import load_vectors, make_vectors
 
 #: Corner input sets that `verify` tries besides the random ones: all minimum, all maximum, all zero point.
@@ -49,9 +52,22 @@ def verify(
     `on` is ``host`` (sanitizers on), ``qemu`` (the target's machine) or ``all``. Tried are `vectors` seeded random
     input sets and three corners (all minimum, all maximum, all zero point), or the user's own from the .npz file
     `inputs`.
-    The result tells whether all is equal; `raise_if_wrong()` raises if not.
+    The result tells whether all is equal; `raise_if_wrong()` raises if not. Several models in one C file take turns in
+    the arena that they share.
     """
-    made, graph = read_build(folder), read_graph(folder)
+    found = read_any(folder)
+    if isinstance(found, BuildDir):
+        return _verified(found, read_graph(folder), on, vectors, seed, inputs)
+    graphs = [_graph_of(found.path, model.name) for model in found.models]
+    with tempfile.TemporaryDirectory(prefix="tinygen-") as temporary:
+        made = in_turn(found, Path(temporary))
+        verified = _verified(made, joined(graphs), on, vectors, seed, inputs)
+        return replace(verified, name=found.name)
+
+
+def _verified(
+    made: BuildDir, graph: Graph, on: str, vectors: int, seed: int, inputs: str | Path | None
+) -> Verification:
     sets = (
         load_vectors(inputs, made.inputs)
         if inputs is not None
@@ -77,7 +93,11 @@ def profile(folder: str | Path, *, seed: int = 0, cycles: bool = False, compiler
 def read_graph(folder: str | Path) -> Graph:
     """The graph that the build in `folder` was made from, after all passes."""
     made = read_build(folder)
-    path = made.path / f"{made.name}.tgm"
+    return _graph_of(made.path, made.name)
+
+
+def _graph_of(folder: Path, name: str) -> Graph:
+    path = folder / f"{name}.tgm"
     try:
         data = path.read_bytes()
     except OSError as error:

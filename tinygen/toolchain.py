@@ -164,8 +164,8 @@ class FlashSize:
         return self.code + self.constants + self.data
 
 
-def stack_usage(folder: Path, name: str, target: Target, opt: str = "-O2") -> StackUsage:
-    """Worst-case stack of ``<name>_run`` in ``<folder>/<name>.c``, from gcc's call graph.
+def stack_usage(folder: Path, name: str, target: Target, opt: str = "-O2", model: str = "") -> StackUsage:
+    """Worst-case stack of ``<model>_run`` (default: `name`) in ``<folder>/<name>.c``, from gcc's call graph.
 
     On the host, the 128 bytes below the stack pointer that x86-64 leaf functions may use are not counted.
     `ToolError` if the compiler is not gcc 10 or later, or the stack has no bound (recursion, dynamic arrays).
@@ -178,7 +178,7 @@ def stack_usage(folder: Path, name: str, target: Target, opt: str = "-O2") -> St
         graph = out.with_suffix(".ci")
         if not graph.is_file():
             raise ToolError(f"{find_compiler(target)} writes no call graph: measuring the stack needs gcc 10 or later")
-        return deepest(graph.read_text(encoding="utf-8"), f"{name}_run")
+        return deepest(graph.read_text(encoding="utf-8"), f"{model or name}_run")
 
 
 def deepest(callgraph: str, function: str) -> StackUsage:
@@ -234,7 +234,7 @@ void start(void)
 {{
 #ifdef WITH_LIBRARY
     static {name}_arena_t arena;
-    {name}_run(&arena);
+{calls}
 #endif
     for (;;) {{
     }}
@@ -242,17 +242,27 @@ void start(void)
 """
 
 
-def flash_size(folder: Path, name: str, target: Target, opt: str = "-O2", compiler: Sequence[str] = ()) -> FlashSize:
+def flash_size(
+    folder: Path,
+    name: str,
+    target: Target,
+    opt: str = "-O2",
+    compiler: Sequence[str] = (),
+    models: Sequence[str] = (),
+) -> FlashSize:
     """What ``<folder>/<name>.c`` adds to a firmware that calls ``<name>_run``, with all it draws from libraries.
+
+    With several `models` in the file, the firmware calls each.
 
     Two firmwares are linked with newlib-nano and ``--gc-sections``, with and without the call; the sizes are the
     difference. `ToolError` for the host, whose programs have no flash.
     """
     if target.is_host:
         raise ToolError("flash is measured for Cortex-M targets only: choose one with --target")
+    calls = [f"    {model}_run(&arena.{model});" for model in models] or [f"    {name}_run(&arena);"]
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        (work / "firmware.c").write_text(_FIRMWARE.format(name=name), encoding="utf-8")
+        (work / "firmware.c").write_text(_FIRMWARE.format(name=name, calls="\n".join(calls)), encoding="utf-8")
         compile_object(folder / f"{name}.c", work / "library.o", target, opt, compiler=compiler)
         full = _linked_sections(work, target, opt, (f"-I{folder}", "-DWITH_LIBRARY"))
         empty = _linked_sections(work, target, opt, (f"-I{folder}",))

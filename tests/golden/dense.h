@@ -1,7 +1,7 @@
 /* dense: a neural network in C, made by tinygen 1.2.3.
  * tinygen build dense.tflite --target cortex-m4
  *
- *     static dense_arena_t arena;                  (RAM: 16 bytes)
+ *     static dense_arena_t arena DENSE_ARENA;      (RAM: 16 bytes)
  *     int8_t *in = dense_input(&arena);         (fill 3 elements)
  *     dense_run(&arena);
  *     const int8_t *out = dense_output(&arena);
@@ -19,6 +19,11 @@ extern "C" {
 #endif
 
 #define DENSE_ARENA_BYTES 16
+
+/* For a declaration of the arena: define it, say, as __attribute__((section(".fast"))) to tell where it lies. */
+#ifndef DENSE_ARENA
+#define DENSE_ARENA
+#endif
 
 #define DENSE_INPUT_COUNT 1
 #define DENSE_INPUT_SIZE 3

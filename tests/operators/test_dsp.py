@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.convolutions import Spatial, integers, output_quant, spatials, weight_scales
 from tests.forms import DRAWS, stored
-from tests.laws import assert_equal, draw_inputs, joined, load, run_c
+from tests.laws import assert_equal, draw_inputs, load, run_c
 from tests.operators import test_conv_2d, test_depthwise_conv_2d, test_fully_connected
 from tests.strategies import FEW, quants
 from tests.tflite_builder import ModelBuilder
@@ -35,6 +35,7 @@ from tinygen.selection import Optimize
 from tinygen.target import load_target
 from tinygen.verify.build_dir import read_build
 from tinygen.verify.qemu import run_qemu
+from tinygen.verify.turns import joined
 
 CORES = ("cortex-m4", "cortex-m7", "cortex-m33")
 M4 = load_target("cortex-m4")

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from tinygen.compress import Bought
 from tinygen.compress.recipe import Recipe, main_field, techniques
 from tinygen.errors import UsageError
 
+#: What stands for the value of ``--share`` where it has none: several models share an arena in any case.
+MODELS = "models"
+
 
 def compressed(command: Callable[..., Any]) -> Callable[..., Any]:
     """--recipe, an option for each technique, and --data; the first two become the one argument `recipe`."""
@@ -26,14 +29,26 @@ def compressed(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--data", help="Samples with labels, to judge what compression loses.")
     @wraps(command)
     def wrapped(file: Path | None, **options: Any) -> Any:
+        if options[_argument("share")] == MODELS:
+            _check_others(options.get("others", ()))
+            options[_argument("share")] = None
         asked = {name: value for name in techniques() if (value := options.pop(_argument(name))) not in (None, False)}
         return command(recipe=_recipe(file, asked), **options)
 
     for name, technique in reversed(list(techniques().items())):
         what = (technique.__doc__ or "").strip().splitlines()[0]
         flag = main_field(technique) is None
-        wrapped = click.option(f"--{name}", _argument(name), is_flag=flag, default=None, help=what)(wrapped)
+        alone = MODELS if name == "share" else None
+        wrapped = click.option(
+            f"--{name}", _argument(name), is_flag=flag, flag_value=True if flag else alone, default=None, help=what
+        )(wrapped)
     return wrapped
+
+
+def _check_others(others: Sequence[Path]) -> None:
+    """Raise `UsageError` for ``--share`` without a value, unless there are `others` to share with."""
+    if not others:
+        raise UsageError("--share: expected how many values a layer's weights may have, such as 16, or several models")
 
 
 def _argument(name: str) -> str:

@@ -29,6 +29,13 @@ def build_several(
         click.echo(json.dumps(made.report, indent=1))
         return
     for one in made.builds:
-        OUT.print(f"{one.name}: {one.plan.bytes:,} bytes of arena by itself, {one.report['macs']:,} MACs")
-    OUT.print(f"one arena for all: {made.report['arena']:,} bytes")
-    OUT.print(f"wrote {folder}/{made.name}.h, {made.name}.c, and a header for each model")
+        ram, flash = one.report["ram"], one.report["flash"]
+        OUT.print(f"{one.name} by itself: {ram['arena']:,} bytes of arena, {flash['total']:,} of flash")
+    report = made.report
+    stack = "unknown" if report["ram"]["stack"] is None else f"{report['ram']['stack']:,}"
+    OUT.print(f"\none arena for all: {report['arena']:,} bytes instead of {report['apart']['arena']:,}, stack {stack}")
+    if report["flash"]["total"] is not None:
+        flash, apart = report["flash"], report["apart"]["flash"]
+        parts = f"{flash['constants']:,} constants, {flash['code']:,} code, linked"
+        OUT.print(f"flash: {flash['total']:,} bytes instead of {apart:,}: {parts}")
+    OUT.print(f"wrote {folder}/{made.name}.h, {made.name}.c; check them with: tinygen verify {folder}")

@@ -54,12 +54,35 @@ class BuildDir:
         return self.path / f"{self.name}.c"
 
 
+@dataclass(frozen=True)
+class SharedDir:
+    """A build of several models in one C file: `models` have their own reports, but no C of their own.
+
+    `files` lists the C, `modified` what differs from the report.
+    """
+
+    path: Path
+    name: str
+    report: Mapping[str, Any]
+    models: tuple[BuildDir, ...]
+    files: tuple[str, ...]
+    modified: tuple[str, ...]
+
+
 def read_build(folder: str | Path) -> BuildDir:
     """The build in `folder`; `UsageError` if report.json or a file it lists is missing or not as tinygen writes it."""
+    found = read_any(folder)
+    if isinstance(found, SharedDir):
+        raise UsageError(f"'{folder}' holds several models in one C file: of these, only `tinygen verify` takes all")
+    return found
+
+
+def read_any(folder: str | Path) -> BuildDir | SharedDir:
+    """As `read_build`, also of several models in one C file."""
     path = Path(folder)
     report = _read_report(path / "report.json")
     try:
-        return _parse(path, report)
+        return _shared(path, report) if "models" in report else _parse(path, report)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         detail = f"{type(error).__name__}: {error}"
         raise UsageError(f"{path / 'report.json'} is not a report of tinygen ({detail}): build again") from None
@@ -79,6 +102,18 @@ def _read_report(file: Path) -> dict[str, Any]:
     return report
 
 
+def _shared(path: Path, report: Mapping[str, Any]) -> SharedDir:
+    name = str(report["name"])
+    if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
+        raise ValueError(f"'{name}' is not a C identifier")
+    models = tuple(_parse(path, {**one, "files": {}}) for one in report["models"])
+    return SharedDir(path, name, report, models, tuple(report["files"]), _modified(path, report))
+
+
+def _modified(path: Path, report: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(f for f, sha256 in report["files"].items() if _sha256(path, f) != sha256)
+
+
 def _parse(path: Path, report: Mapping[str, Any]) -> BuildDir:
     name, arena = str(report["model"]["name"]), int(report["ram"]["arena"])
     if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
@@ -94,7 +129,7 @@ def _parse(path: Path, report: Mapping[str, Any]) -> BuildDir:
         inputs=_places(report["inputs"], arena),
         outputs=_places(report["outputs"], arena),
         steps=tuple(_places(layer["outputs"], arena) for layer in layers),
-        modified=tuple(f for f, sha256 in report["files"].items() if _sha256(path, f) != sha256),
+        modified=_modified(path, report),
     )
 
 
