@@ -80,24 +80,25 @@ def test_thresholds(multiplier: int, right: int, output: int) -> None:
 
 def split_outputs(fields: dict[str, object], channel: int, sums: np.ndarray) -> np.ndarray:
     """What the C computes, of words of 32 bits, for the sums of a kernel."""
-    lacking, most, offset, factors = np.asarray(fields["split.channels"]).reshape(-1, 4)[channel].tolist()
+    words = np.asarray(fields["split.channels"]).reshape(-1, int(str(fields["split.words"])))[channel].tolist()
+    (lacking, most, offset, factors), (zero, drop) = words[:4], words[4:] or (0, 0)
     x = (sums + lacking) % 2**32
     x = np.where(x <= most, x, np.where(x >> 31, 0, most))
-    high, low = x * (factors >> 16), x * (factors & 0xFFFF)
+    high, low, offsets = x * (factors >> 16), x * (factors & 0xFFFF), offset - np.where(x < zero, drop, 0)
     assert max(high.max(), low.max()) < 2**32
-    return ((high + (low >> int(str(fields["split.fine"]))) + offset) % 2**32 >> int(str(fields["split.right"]))) % 256
+    return ((high + (low >> int(str(fields["split.fine"]))) + offsets) % 2**32 >> int(str(fields["split.right"]))) % 256
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**32), st.floats(0.002, 50.0), st.booleans())
-def test_every_sum(seed: int, scale: float, relu: bool) -> None:
+@given(st.integers(0, 2**32), st.floats(0.002, 50.0), st.booleans(), st.sampled_from((-128, 3, 127)))
+def test_every_sum(seed: int, scale: float, relu: bool, zero: int) -> None:
     """Every sum between the least and the greatest, and some beyond, becomes what the reference makes of it."""
     s = Spatial((1, 3, 3, 3), (3, 3), activation=RELU if relu else 0)
     weights = [0.02, 0.001, 0.04]
-    graph = load(test_depthwise_conv_2d.build(s, 1, seed, (0.1, -3), weights, (scale, -128)))
+    graph = load(test_depthwise_conv_2d.build(s, 1, seed, (0.1, -3), weights, (scale, zero)))
     call = call_of(graph, graph.nodes[0])
     lowest, highest, added = np.full(3, -200_000), np.array([200_000, 3_000, 100_000]), np.array([0, 77, -5000])
-    fields = split.split_params(call, lowest, highest, added)
+    fields = split.split_params(call, lowest, highest, added, both=True)
     if fields is None:
         assert scale < 0.01  # sums are scaled up
         return

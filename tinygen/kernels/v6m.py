@@ -52,7 +52,7 @@ def requantization(call: Call[ConvAttrs]) -> dict[str, int | Array] | None:
     bias = plain_bias(call, len(weights))
     least = bias + positive * (-128 - zero) + negative * (127 - zero)
     most = bias + positive * (127 - zero) + negative * (-128 - zero)
-    return split_params(call, least, most, folded_bias(call, weights))
+    return split_params(call, least, most, folded_bias(call, weights), both=True)
 
 
 def line_accepts(call: Call[Any]) -> bool:
