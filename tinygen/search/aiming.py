@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from tinygen.search.base import Candidate, Goal
+from tinygen.search.base import Goal
 from tinygen.search.curves import Option
 from tinygen.search.engine import Search, Start
 from tinygen.search.knapsack import Knapsack, total_bytes, total_noise
@@ -15,64 +16,82 @@ from tinygen.search.knapsack import Knapsack, total_bytes, total_noise
 #: How often a solution of the knapsack is corrected by its size as the techniques would make it, and as they made it.
 CORRECTIONS, AGAIN = 5, 3
 #: The share of a budget that may be left unused.
-UNUSED = 0.003
+UNUSED = 0.005
 #: Bases that are tried beside those that candidates are made of.
 TRIED = 2
 #: Noise, as a share of the decision's variance, with which a model is of no use; and sizes looked at to find where.
 LOST, STEPS = 0.4, 64
 
 
-def fitting(made: Search, start: Start, goal: Goal) -> dict[str, Option]:
+@dataclass(frozen=True)
+class Fit:
+    """Options of a base's layers that fit a goal but for `over` bytes, nearly, and the knapsack that they solve."""
+
+    start: Start
+    knapsack: Knapsack
+    options: Mapping[str, Option]
+    over: int = 0
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """The lower, the better."""
+        return self.over, total_noise(self.options)
+
+
+def fitting(made: Search, start: Start, goal: Goal) -> Fit:
     """The knapsack's solution whose program just fits `goal`, by the true size of its proxy.
 
     Every form of weights brings code along, which sparse ones may not be worth: so it is also tried without them.
     """
     if goal == goal.shaped:
-        return {name: options[0] for name, options in start.curves.items()}
+        return Fit(start, start.knapsack, {name: options[0] for name, options in start.curves.items()})
     found = _fitting(made, start, start.knapsack, goal)
-    if any(option.way.zeros is not None for option in found[1].values()):
-        found = min(found, _fitting(made, start, start.dense, goal), key=lambda pair: (pair[0], total_noise(pair[1])))
-    return found[1]
+    if any(option.way.zeros is not None for option in found.options.values()):
+        found = min(found, _fitting(made, start, start.dense, goal), key=lambda fit: fit.rank)
+    return found
 
 
-def _fitting(made: Search, start: Start, knapsack: Knapsack, goal: Goal) -> tuple[int, dict[str, Option]]:
-    """The bytes that are too many, and the solution."""
-    unused = UNUSED * min(most for most in (goal.flash, goal.weights) if most is not None)
+def _fitting(made: Search, start: Start, knapsack: Knapsack, goal: Goal) -> Fit:
     limit = knapsack.largest - (goal.over(made.costs.of(start.base.graph)) or 0)
-    found = list[tuple[int, dict[str, Option]]]()
+    found = list[Fit]()
     for _ in range(CORRECTIONS):
         tried = knapsack.solve(limit)
         over = goal.over(made.costs.of(made.proxy(start.base, tried))) or 0
-        known = any(tried == other for _, other in found)
-        found.append((max(over, 0), tried))
-        if known or -unused <= over <= 0:
+        known = any(tried == other.options for other in found)
+        found.append(Fit(start, knapsack, tried, max(over, 0)))
+        if known or -unused(goal) <= over <= 0:
             break
         limit = total_bytes(tried) - over
-    return min(found, key=lambda pair: (pair[0], total_noise(pair[1])))
+    return min(found, key=lambda fit: fit.rank)
+
+
+def unused(goal: Goal) -> float:
+    """Bytes that may be left of what `goal` allows."""
+    return UNUSED * min(most for most in (goal.flash, goal.weights, 1 << 30) if most is not None)
 
 
 def aimed(made: Search, starts: Sequence[Start]) -> None:
     """Candidates that just fit the goal, from the bases that promise most there: first by curves, then by a try."""
-    size = total_bytes(fitting(made, starts[0], made.goal))
+    size = total_bytes(fitting(made, starts[0], made.goal).options)
     likely = sorted(starts, key=lambda start: start.noise(size))[: made.effort.tries + TRIED]
-    offers = [(start, fitting(made, start, made.goal)) for start in likely]
-    tried = [(made.trial(start.base, options), start, options) for start, options in offers]
-    tried.sort(key=lambda offer: offer[0])
+    fits = [fitting(made, start, made.goal) for start in likely]
+    tried = sorted(((made.trial(fit.start.base, fit.options), fit) for fit in fits), key=lambda pair: pair[0])
     made.begin("knapsack", made.effort.tries)
-    for _, start, options in tried[: made.effort.tries]:
-        _corrected(made, start, options, made.goal)
+    for _, fit in tried[: made.effort.tries]:
+        _corrected(made, fit, made.goal)
 
 
-def _corrected(made: Search, start: Start, options: Mapping[str, Option], goal: Goal) -> Candidate:
-    """The candidate of `options`, or of smaller ones as long as what the techniques made does not fit."""
-    candidate, limit = made.full(start.base, options, "knapsack"), float(total_bytes(options))
+def _corrected(made: Search, fit: Fit, goal: Goal) -> None:
+    """The candidate of `fit`, and smaller or larger ones as long as what the techniques made is too large or small."""
+    candidate, limit = made.full(fit.start.base, fit.options, "knapsack"), float(total_bytes(fit.options))
     for _ in range(AGAIN):
-        over = goal.over(candidate.cost) or 0
-        if over <= 0 or limit <= start.knapsack.smallest:
+        over = goal.over(candidate.cost)
+        if over is None or -unused(goal) <= over <= 0 or (over > 0 and limit <= fit.knapsack.smallest):
             break
-        limit -= over
-        candidate = made.full(start.base, start.knapsack.solve(limit), "knapsack")
-    return candidate
+        limit -= over + unused(goal) / 2
+        before, candidate = candidate, made.full(fit.start.base, fit.knapsack.solve(limit), "knapsack")
+        if candidate is before:
+            break
 
 
 def matched(made: Search, starts: Sequence[Start]) -> None:
@@ -83,7 +102,7 @@ def matched(made: Search, starts: Sequence[Start]) -> None:
     for candidate in front:
         start = min(starts, key=lambda s: s.noise(candidate.cost.constants))
         goal = Goal(flash=candidate.cost.flash)
-        _corrected(made, start, fitting(made, start, goal), goal)
+        _corrected(made, fitting(made, start, goal), goal)
 
 
 def spread(made: Search, starts: Sequence[Start]) -> None:

@@ -47,7 +47,7 @@ def _sizes(made: Search, starts: Sequence[Start]) -> tuple[float, float]:
     """The bytes of weights between which trials lie: around the goal, if there is one for flash."""
     if made.goal == made.goal.shaped:
         return float(max(min(start.knapsack.smallest for start in starts), 1)), float(starts[0].knapsack.largest)
-    aimed = total_bytes(fitting(made, starts[0], made.goal))
+    aimed = total_bytes(fitting(made, starts[0], made.goal).options)
     return SIZES[0] * aimed, SIZES[1] * aimed
 
 
