@@ -251,7 +251,11 @@ SKIPPING = {
             "fully_connected/mve_tiles",
         },
     ),
-    "v6m": ("cortex-m0", {"CONV_2D"}, {"conv_2d/v6m_in_blocks"}),
+    "v6m": (
+        "cortex-m0",
+        {"CONV_2D", "FULLY_CONNECTED"},
+        {"conv_2d/v6m_in_blocks", "fully_connected/v6m_in_blocks"},
+    ),
 }
 
 
