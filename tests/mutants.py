@@ -263,6 +263,27 @@ MUTANTS = (
         "tests/operators/test_v6m.py::test_edges_on_cortex_m0",
     ),
     Mutant(
+        "v6m: a sum of two products without what keeps it from the other half",
+        "templates/kernels/common/v6m_taps.c.j2",
+        "adds r2, r2, r3\\n adds r2, r2, r6\\n",
+        "adds r2, r2, r3\\n",
+        "tests/operators/test_v6m_depthwise.py::test_on_cortex_m0",
+    ),
+    Mutant(
+        "split: halves of negative outputs",
+        "tinygen/kernels/split.py",
+        "((outputs <= 0) & (right > 0)[:, None])",
+        "((outputs < 0) & (right > 0)[:, None])",
+        "tests/operators/test_v6m_depthwise.py::test_every_sum",
+    ),
+    Mutant(
+        "add: a line that misses some pairs",
+        "tinygen/kernels/add_line.py",
+        "if least <= most and",
+        "if",
+        "tests/operators/test_add_line.py",
+    ),
+    Mutant(
         "mve: where the next filter's blocks begin",
         "templates/kernels/common/mve_blocks.c.j2",
         "blocks += count + (count + 3) / 4;",
