@@ -22,7 +22,7 @@ from tinygen.ops import call_of
 from tinygen.ops.numerics import multiply_by_quantized_multiplier
 from tinygen.target import load_target
 
-FILES = st.lists(depthwise(), min_size=8, max_size=8)
+FILES = st.lists(depthwise(), min_size=6, max_size=6)
 RELU = 1
 
 
