@@ -57,7 +57,7 @@ ROWS = (
 #: Rows whose recipes are taken apart.
 TAKEN_APART = ("kws third", "mnist", "ad")
 #: Tasks whose frontier is compared with settings that are the same for all layers, and how many of each kind.
-COMPARED, ALIKE = ("kws",), 6
+COMPARED, ALIKE = ("kws",), 10
 #: Details of techniques that are taken apart, too, and what they are then.
 PLAIN = {"copies": 0, "mixes": 0, "hints": 0.0, "codebook": "fixed", "scale": "channel", "spread": "uniform"}
 #: Each technique that there is, with a moderate setting.

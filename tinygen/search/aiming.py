@@ -78,15 +78,17 @@ def aimed(made: Search, starts: Sequence[Start]) -> None:
     tried = sorted(((made.trial(fit.start.base, fit.options), fit) for fit in fits), key=lambda pair: pair[0])
     made.begin("knapsack", made.effort.tries)
     for _, fit in tried[: made.effort.tries]:
-        _corrected(made, fit, made.goal)
+        _corrected(made, fit, made.goal, filled=True)
 
 
-def _corrected(made: Search, fit: Fit, goal: Goal) -> None:
-    """The candidate of `fit`, and smaller or larger ones as long as what the techniques made is too large or small."""
+def _corrected(made: Search, fit: Fit, goal: Goal, filled: bool = False) -> None:
+    """The candidate of `fit`, and smaller ones as long as it is too large, or (`filled`) larger ones if it is small."""
     candidate, limit = made.full(fit.start.base, fit.options, "knapsack"), float(total_bytes(fit.options))
     for _ in range(AGAIN):
         over = goal.over(candidate.cost)
-        if over is None or -unused(goal) <= over <= 0 or (over > 0 and limit <= fit.knapsack.smallest):
+        if over is None or (over > 0 and limit <= fit.knapsack.smallest):
+            break
+        if over <= 0 and (over >= -unused(goal) or not filled):
             break
         limit -= over + unused(goal) / 2
         before, candidate = candidate, made.full(fit.start.base, fit.knapsack.solve(limit), "knapsack")
