@@ -46,8 +46,8 @@ bench: $(STAMP) ## measure speed, flash and RAM against TensorFlow Lite Micro (n
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.memory
 
-memory: $(STAMP) ## measure RAM with each way to optimize, and what the planner saves (needs the zoo)
-	$(BIN)/python -m benchmarks.memory --zoo
+memory: $(STAMP) ## measure RAM with each way to optimize and on the zoo, and remake docs/memory.md (needs the zoo)
+	$(BIN)/python -m benchmarks.memory --write docs/memory.md
 
 performance: $(STAMP) ## measure and profile on every core, and remake docs/performance.md (needs the zoo)
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[clang]'

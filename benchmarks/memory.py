@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """RAM: what networks need with each way to optimize, beside their goals, and what the planner saves on the whole zoo.
 
-    python -m benchmarks.memory [--zoo] [--json]
+    python -m benchmarks.memory [--zoo] [--json] [--write docs/memory.md]
 
 The emitted C runs under QEMU and must equal the golden vectors before its numbers count. benchmarks/memory.toml has the
 goals, and the arenas that tinygen planned before outputs could lie over inputs. The exit code is 1 if a goal is missed.
@@ -22,6 +22,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.bench import CORE, cost_of, count_instructions, new_table, read_peers, tomllib
+from benchmarks.memory_page import page
 from tests import zoo
 from tinygen import api
 from tinygen.errors import TinygenError
@@ -145,16 +146,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Measure RAM.")
     parser.add_argument("--zoo", action="store_true", help="plan the whole zoo, too")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument("--write", type=Path, help="remake this page, too; plans the zoo")
     options = parser.parse_args(arguments)
     if not zoo.PRESENT:
         print(zoo.ABSENT, file=sys.stderr)
         return 2
     goals = read_goals()
     try:
-        rows, planned = needs(goals), arenas(goals) if options.zoo else []
+        rows, planned = needs(goals), arenas(goals) if options.zoo or options.write else []
     except TinygenError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    if options.write:
+        options.write.write_text(page(rows, planned), encoding="utf-8")
     if options.json:
         print(json.dumps({"models": [asdict(r) for r in rows], "zoo": [asdict(a) for a in planned]}, indent=1))
     else:

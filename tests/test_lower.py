@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -362,14 +363,54 @@ def test_build_takes_the_better_order() -> None:
 
 
 def test_an_order_that_only_seems_better_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The scheduler does not know what runs in place: the arena decides."""
+    """The scheduler does not know how blocks can be packed: the arena decides."""
     graph = branches()
     best = in_best_order(graph)
-    monkeypatch.setattr("tinygen.layout.in_best_order", lambda g: graph if g is best else g)
+    monkeypatch.setattr("tinygen.layout.in_best_order", lambda g, uses=None: graph if g is best else g)
     worse_offered, _, layout = laid_out(best, HOST, "balanced")
     assert worse_offered is best and layout.bytes == plan(lowered(best)).bytes
-    monkeypatch.setattr("tinygen.layout.in_best_order", lambda _: graph)
+    monkeypatch.setattr("tinygen.layout.in_best_order", lambda g, uses=None: graph)
     assert laid_out(best, HOST, "balanced")[0] is best
+
+
+def tangled(seed: int) -> Graph:
+    """A network of six layers, some of which read what others read, too."""
+    b, rng = ModelBuilder(), np.random.default_rng(seed)
+    x = b.tensor((1, 16), *Q)
+    known, read = [(x, 16)], set[int]()
+    while len(known) < 7:
+        (a, depth), (other, same) = (known[i] for i in rng.integers(len(known), size=2))
+        kind = "ADD" if a != other and depth == same else str(rng.choice(["ELU", "FULLY_CONNECTED"]))
+        units = int(rng.choice([8, 24, 48, 64])) if kind == "FULLY_CONNECTED" else depth
+        output, inputs = b.tensor((1, units), *Q), [a, other] if kind == "ADD" else [a]
+        if kind == "FULLY_CONNECTED":
+            inputs += [b.tensor((units, depth), "int8", 0.02, 0, rng.integers(-127, 128, (units, depth))), -1]
+        b.op(
+            kind, inputs, [output], *{"FULLY_CONNECTED": ["FullyConnectedOptions"], "ADD": ["AddOptions"]}.get(kind, [])
+        )
+        known.append((output, units))
+        read |= {a, other} if kind == "ADD" else {a}
+    return load(b.finish([x], [t for t, _ in known[1:] if t not in read]))
+
+
+def orders(nodes: Sequence[Node], known: frozenset[str]) -> Iterator[list[Node]]:
+    """Every order in which `nodes` can run."""
+    if not nodes:
+        yield []
+    for i, node in enumerate(nodes):
+        if known.issuperset(node.inputs):
+            for rest in orders([*nodes[:i], *nodes[i + 1 :]], known | set(node.outputs)):
+                yield [node, *rest]
+
+
+def test_no_order_gives_a_smaller_arena() -> None:
+    """Of all orders in which small graphs can run, with what lies over what; tensors alone would tell another one."""
+    for seed in (18, 54, 57):
+        graph = tangled(seed)
+        every = orders(graph.nodes, frozenset({*graph.inputs, *graph.constants, ""}))
+        least = min(plan(lowered(graph.with_nodes(nodes))).bytes for nodes in every)
+        assert laid_out(graph, HOST, "balanced")[2].bytes == least
+        assert min(plan(lowered(one)).bytes for one in (graph, in_best_order(graph))) > least
 
 
 def test_the_given_order_stays_where_nothing_is_gained() -> None:

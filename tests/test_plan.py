@@ -279,8 +279,8 @@ def graphs(draw: st.DrawFn, count: int) -> tuple[list[Task], dict[str, int], fro
     for i in range(draw(st.integers(0, count))):
         reads = draw(st.lists(st.sampled_from(known), min_size=1, max_size=3))
         writes = [f"t{i}.{j}" for j in range(draw(st.integers(1, 2)))]
-        overlays = draw(st.lists(st.sampled_from(reads), max_size=1))
-        tasks.append(Task(f"n{i}", tuple(reads), tuple(writes), draw(st.integers(0, 9)), tuple(overlays)))
+        saved = {name: draw(st.integers(0, 12)) for name in reads if name != "constant" and draw(st.booleans())}
+        tasks.append(Task(f"n{i}", tuple(reads), tuple(writes), draw(st.integers(12, 20)), saved))
         known += writes
     sizes = {name: draw(st.integers(0, 20)) for name in known if name != "constant"}
     return tasks, sizes, frozenset(draw(st.sets(st.sampled_from(known))))
@@ -307,8 +307,8 @@ def live_peak(tasks: Sequence[Task], sizes: Mapping[str, int], keep: Collection[
     for i, index in enumerate(sequence):
         task = tasks[index]
         live = sum(sizes[n] for n, (first, last) in lives.items() if first <= i <= last) + task.scratch
-        onto = [n for n in task.overlays if n in lives and lives[n][1] == i and sizes[n] >= sizes[task.writes[0]]]
-        most = max(most, live - (sizes[task.writes[0]] if onto else 0))
+        saved = [s for n, s in task.overlays.items() if n in lives and lives[n][1] == i]
+        most = max(most, live - max(saved, default=0))
     return most
 
 

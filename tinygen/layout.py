@@ -11,8 +11,8 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.program import Program
 from tinygen.lower import lower
 from tinygen.plan.arena import Plan, holes, plan
-from tinygen.plan.order import in_best_order
-from tinygen.room import Worth
+from tinygen.plan.order import Use, in_best_order
+from tinygen.room import Worth, savings
 from tinygen.selection import WORTH, Choice, Optimize, select, variants
 from tinygen.stripes.choose import arrangements, fitting, price
 from tinygen.target import Target
@@ -28,16 +28,20 @@ AMPLE = 8
 def laid_out(
     graph: Graph, target: Target, optimize: Optimize, room: int | None = None, pushed: bool = False
 ) -> tuple[Graph, Program, Plan]:
-    """`graph` lowered and planned, in its own order or in that with the fewest live bytes: whichever arena is smaller.
+    """`graph` lowered and planned in its own order, or one with the fewest live bytes: whichever arena is the smallest.
 
-    The order is found before kernels are chosen, so it knows neither their scratch memory nor what runs in place.
-    `room` is as for `tinygen.selection.select`. `pushed`: the input comes row by row; raises `UnsupportedError` if the
-    first layers cannot run so.
+    One order knows what may lie over what, and how much scratch memory the kernels that are chosen for the graph's own
+    order take at least; another counts tensors alone. `room` is as for `tinygen.selection.select`. `pushed`: the input
+    comes row by row; raises `UnsupportedError` if the first layers cannot run so.
     """
-    best = in_best_order(graph)
-    candidates = [
-        _planned(ordered, target, optimize, room) for ordered in ((graph,) if best is graph else (graph, best))
-    ]
+    chosen = select(graph, target, optimize, room)
+    orders = {
+        _outputs(one): one for one in (in_best_order(graph, _uses(chosen, target, optimize)), in_best_order(graph))
+    }
+    candidates = [_planned(graph, chosen, target, optimize, room)]
+    for ordered in orders.values():
+        if _outputs(ordered) != _outputs(graph):
+            candidates.append(_planned(ordered, select(ordered, target, optimize, room), target, optimize, room))
     usual = min(candidates, key=lambda candidate: candidate[2].bytes)
     if not pushed and (optimize != "ram" or room is not None):
         return usual
@@ -77,9 +81,21 @@ def _together(graph: Graph, limit: int, target: Target, pushed: bool) -> tuple[G
     return best
 
 
-def _planned(graph: Graph, target: Target, optimize: Optimize, room: int | None) -> tuple[Graph, Program, Plan]:
+def _outputs(graph: Graph) -> tuple[str, ...]:
+    """What tells one order of a graph's nodes from another."""
+    return tuple(node.outputs[0] for node in graph.nodes)
+
+
+def _uses(chosen: Mapping[str, Choice], target: Target, optimize: Optimize) -> dict[str, Use]:
+    """What nodes need besides their tensors, with the leanest variants of the kernels `chosen`."""
+    lean = {name: variants(choice, target, optimize)[0] for name, choice in chosen.items()}
+    return {name: Use(o.scratch, savings(o.kernel, o.call, o.launches)) for name, o in lean.items()}
+
+
+def _planned(
+    graph: Graph, chosen: Mapping[str, Choice], target: Target, optimize: Optimize, room: int | None
+) -> tuple[Graph, Program, Plan]:
     """First with as little scratch memory as the kernels can do with, then with what fits between the tensors."""
-    chosen = select(graph, target, optimize, room)
     options = {name: variants(choice, target, optimize) for name, choice in chosen.items()}
     lean = lower(graph, target, optimize, choices={name: some[0] for name, some in options.items()})
     layout = plan(lean)

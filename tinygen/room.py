@@ -24,14 +24,19 @@ class Live:
     def need(self, kernel: Kernel, call: Call[Any], launches: Sequence[Launch]) -> int:
         """Bytes in use while `kernel` computes the node, with its scratch memory, if its output overlaps an input."""
         scratch = sum(launch.scratch for launch in launches)
-        if len(launches) != 1 or len(call.outputs) != 1:
-            return self.bytes + scratch
-        rooms, output = kernel.overlap(call, launches[0]), call.output.bytes
-        saved = [0]
-        for i in self.dying & rooms.keys():
-            source, below = call.input(i).bytes, rooms[i].below
-            saved.append(source + output - max(source - (below or 0), output))
-        return self.bytes + scratch - max(saved)
+        saved = savings(kernel, call, launches)
+        return self.bytes + scratch - max((saved[i] for i in self.dying & saved.keys()), default=0)
+
+
+def savings(kernel: Kernel, call: Call[Any], launches: Sequence[Launch]) -> dict[int, int]:
+    """By input, how many bytes fewer a node takes if its output lies over that input, as far as `kernel` allows."""
+    if len(launches) != 1 or len(call.outputs) != 1:
+        return {}
+    output, saved = call.output.bytes, {}
+    for i, room in kernel.overlap(call, launches[0]).items():
+        source = call.input(i).bytes
+        saved[i] = max(0, source + output - max(source - (room.below or 0), output))
+    return saved
 
 
 def runs(graph: Graph, node: Node) -> bool:
