@@ -19,12 +19,13 @@ from tinygen import api, running
 from tinygen.compress import Evidence, compress
 from tinygen.compress.recipe import of_content
 from tinygen.errors import UsageError
-from tinygen.search import Candidate, Effort, Found, Goal, Problem, Progress, Study, engine, search
+from tinygen.search import Candidate, Effort, Found, Goal, Problem, Progress, Study, engine, search, seeds
 from tinygen.search.aiming import LOST
 from tinygen.search.base import silent
 from tinygen.search.bases import structures
 from tinygen.search.picture import picture
 from tinygen.search.ranking import frontier
+from tinygen.search.seeds import seeded
 from tinygen.search.uniform import settings
 from tinygen.search.ways import Way, ladder
 from tinygen.target import load_target
@@ -172,6 +173,20 @@ def test_the_linker_has_told_the_sizes_of_a_frontier_without_limits() -> None:
         _, lines = compress(task.graph, of_content(candidate.recipe, "front"), task.evidence, TARGET)
         assert lines[-1].flash == candidate.cost.flash
     assert len(found.frontier) > 1
+
+
+def test_zeros_are_placed_so_that_they_just_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seeds, "HOPE", 1e9)
+    most = round(0.4 * plain().start.cost.weights)
+    made = engine.Search(there(), Goal(weights=most), ALIKE, silent, None)
+    start, sparse = made.start(), made.candidate(list(settings(2))[4], "uniform")
+    seeded(made)
+    tried = [c for c in made.candidates.values() if c not in (start, sparse)]
+    assert all(c.recipe["technique"][0]["spread"] == "global" for c in tried)
+    assert 0 < len(tried) <= 3 and 0.9 * most <= tried[-1].cost.weights <= 1.05 * most
+    monkeypatch.setattr(seeds, "HOPE", 0.0)
+    seeded(made)
+    assert len(made.candidates) == 2 + len(tried), "zeros are not worth it here"
 
 
 @pytest.mark.usefixtures("few_ways")

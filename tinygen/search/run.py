@@ -20,6 +20,7 @@ from tinygen.search.knapsack import Knapsack, total_noise
 from tinygen.search.ranking import frontier, rank
 from tinygen.search.recovery import recovered
 from tinygen.search.sampling import sampled
+from tinygen.search.seeds import seeded
 from tinygen.search.study import kept
 from tinygen.search.uniform import uniform
 
@@ -70,6 +71,8 @@ def looked(made: Search, start: Candidate) -> None:
         aimed(made, starts)
     matched(made, starts)
     spread(made, starts)
+    if not made.goal.met(start):
+        seeded(made)
     if made.kept is not None and made.effort.trials:
         sampled(made, starts, made.kept)
     recovered(made)
