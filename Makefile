@@ -65,8 +65,9 @@ compression: $(STAMP) ## measure what compression gives, and remake docs/compres
 	$(BIN)/python -m benchmarks.compression --verify --write docs/compression.md
 
 search: $(STAMP) ## measure how small models become, and remake docs/search-results.md (needs the zoo; downloads TensorFlow)
-	$(BIN)/pip install -q --disable-pip-version-check -e '.[train,plots]'
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[train,search,plots]'
 	$(BIN)/python -m benchmarks.search --verify --write docs/search-results.md
+	$(BIN)/python -m benchmarks.search --parts searches --effort normal --verify --write docs/search-results.md
 
 floats: $(STAMP) ## prove every float and ONNX model of the zoo, and remake docs/floats.md (downloads TensorFlow)
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[train]'

@@ -65,7 +65,8 @@ ABLATION = """
 
 The recipes of three rows, without one part of them each, and each part alone; then every other technique alone, with a
 moderate setting, where it finds something to do. Where training is gone, what it put right stays wrong; where a
-technique is gone, the later ones work on what is left. Means over splits. Data: [{data}]({data}).
+technique is gone, the later ones work on what is left. Means over splits. What training does for KWS is told of the
+recipe before the one above, which had 4 values. Data: [{data}]({data}).
 
 ![ablation]({picture})
 """
