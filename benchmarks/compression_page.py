@@ -25,6 +25,7 @@ HEAD = """\
 | `--sparsity 0.7`, `2:4`, `blocks:0.5` | [makes weights zero](compression/sparsity.md), and fits the others |
 | `--share 16` | [gives a layer a codebook](compression/sharing.md) of that many weights |
 | `--bits 4` | [rounds weights to fewer bits](compression/bits.md) |
+| `--coded 2.5` | [rounds weights](compression/coded.md) so that codes of `--entropy` take that many bits |
 | `--recover 300` | [trains](compression/recovery.md) what is left towards the original's answers (needs TensorFlow) |
 | `--entropy` | [entropy codes](compression/storage_forms.md) for weights, unpacked while the layer runs |
 | `--biases 16` | [biases in 16 or 8 bits](compression/biases.md) times a unit |
