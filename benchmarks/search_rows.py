@@ -89,7 +89,7 @@ def variants(row: Row) -> dict[str, list[dict[str, Any]]]:
                 found[f"{entry['name']} with {key} {plain}"] = [*entries[:i], changed, *entries[i + 1 :]]
     for i, entry in enumerate(entries):
         found[f"{_called(entries, i)} alone"] = [entry]
-    return found | {f"{' '.join(map(str, entry.values()))} alone": [entry] for entry in ALONE}
+    return found | {f"{' '.join(map(str, entry.values()))} alone": [entry] for entry in ALONE if entry not in entries}
 
 
 def _called(entries: list[dict[str, Any]], index: int) -> str:

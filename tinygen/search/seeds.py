@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tinygen.compress.fitting.layerwise import layers_of
 from tinygen.search.aiming import unused
 from tinygen.search.base import Candidate
 from tinygen.search.engine import Search
@@ -48,6 +49,14 @@ def _first(candidate: Candidate) -> Entry:
 
 
 def _hopeful(made: Search, sparse: Candidate) -> bool:
-    """Whether zeros come near to other candidates, so that it is worth the time to place them well."""
+    """Whether zeros come near to other candidates, so that it is worth the time to place them well.
+
+    Networks of dense layers bear most zeros: half of their weights are in such.
+    """
+    sizes = {node.op: 0 for node in made.plain.nodes}
+    for node in layers_of(made.plain):
+        sizes[node.op] += made.plain.constants[node.inputs[1]].size
+    if sizes.get("FULLY_CONNECTED", 0) >= sum(sizes.values()) / 2:
+        return True
     size = sparse.cost.flash * (1 + SLACK)
     return sparse.loss <= HOPE * min(c.loss for c in made.candidates.values() if c.cost.flash <= size)
