@@ -23,7 +23,7 @@ from tests.operators import (
     test_sparse_forms,
     test_transpose_conv,
 )
-from tests.operators.test_dsp import LEAN, assert_computes, assert_runs, depthwise, edges, preferred
+from tests.operators.test_dsp import LEAN, LEANEST, assert_computes, assert_runs, depthwise, edges, preferred
 from tests.small_models import dense_layers
 from tests.strategies import FEW
 from tinygen.compress.biases import with_bias
@@ -116,6 +116,7 @@ def layers(kind: str) -> list[Graph]:
     quant = (0.1, -3), [0.02], (1.0, 3)
     files = [
         test_conv_2d.build(Spatial((1, 5, 7, 3), (3, 3), same=False), 1, 5, 5, *quant),
+        test_conv_2d.build(Spatial((1, 5, 7, 3), (3, 3), same=False), 1, 5, 5, *quant[:2], (0.001, 3)),  # scaled up
         test_depthwise_conv_2d.build(Spatial((1, 7, 5, 4), (3, 3)), 1, 5, *quant),
         test_depthwise_conv_2d.build(Spatial((1, 5, 6, 5), (2, 3)), 1, 5, *quant),
         test_fully_connected.simple((1, 23), (7, 23), 0.01),
@@ -155,9 +156,10 @@ def test_on_cores(kind: str, core: str, feature: str, tmp_path: Path) -> None:
     assert_runs(graphs, core, tmp_path / "plain", feature)
     assert_runs(sparse_layers(kind), core, tmp_path / "sparse", prefer=False)
     if feature == "dsp":
-        with preferred(lean=LEAN):
-            assert_computes(graphs, prefer=False)
-            assert_runs(graphs, core, tmp_path / "lean", prefer=False)
+        for lean in (LEAN, LEANEST):
+            with preferred(lean=lean):
+                assert_computes(graphs, prefer=False)
+                assert_runs(graphs, core, tmp_path / f"lean{len(lean)}", prefer=False)
 
 
 def asking(seed: int, unit: int = 5) -> Graph:

@@ -3,11 +3,17 @@
 
 from __future__ import annotations
 
-from tinygen.kernels import depthwise_dsp, dsp, quads_dsp
+from tinygen.kernels import depthwise_dsp, dsp, quads_dsp, twos_dsp
 from tinygen.kernels.base import Kernel
 
 #: With so many bytes of widened windows, or of widened rows and weights.
-LEAN = (dsp.kernel(256), *map(dsp.depthwise_kernel, (256, 1024, 2048)), depthwise_dsp.KERNEL, quads_dsp.KERNEL)
+LEAN = (
+    dsp.kernel(256),
+    *map(dsp.depthwise_kernel, (256, 1024, 2048)),
+    depthwise_dsp.KERNEL,
+    quads_dsp.KERNEL,
+    twos_dsp.KERNEL,
+)
 
 
 def lean_kernels_for(op: str) -> tuple[Kernel, ...]:

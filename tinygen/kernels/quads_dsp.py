@@ -20,13 +20,14 @@ from tinygen.ops.convolution import ConvAttrs
 AT_ONCE = 4
 
 
-def accepts(call: Call[ConvAttrs]) -> bool:
+def accepts(call: Call[ConvAttrs], at_once: int = AT_ONCE) -> bool:
     """Runs of taps that fill words of four weights; enough pixels."""
     _, out_h, out_w, _ = call.output.shape
-    return dsp.accepts(call) and out_h * out_w >= AT_ONCE and not dsp.windows_params(call)["excess"]
+    return dsp.accepts(call) and out_h * out_w >= at_once and not dsp.windows_params(call)["excess"]
 
 
-def launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
+def launch(call: Call[ConvAttrs], at_once: int = AT_ONCE) -> Sequence[Launch]:
+    """The C call for windows of `at_once` output pixels."""
     (batch, *image), (_, out_h, out_w, filters) = call.input(0).shape, call.output.shape
     found, weights = dsp.windows_params(call), call.constant(1).reshape(filters, -1)
     params: dsp.Params = {
@@ -38,13 +39,13 @@ def launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
         "weights": int8(weights),
         **dsp.down_params(call, weights),
     }
-    return (Launch((0,), (0,), params, scratch=2 * AT_ONCE * weights.shape[1] + 4 * found["fours"]),)
+    return (Launch((0,), (0,), params, scratch=2 * at_once * weights.shape[1] + 4 * found["fours"]),)
 
 
-def overlap(call: Call[ConvAttrs], launch: Launch) -> Rooms:
-    """Four pixels at a time; where the last four are not all new ones, some are read again after they were written."""
+def overlap(call: Call[ConvAttrs], launch: Launch, at_once: int = AT_ONCE) -> Rooms:
+    """`at_once` pixels at a time; where the last are not all new ones, some are read again after they were written."""
     _, out_h, out_w, _ = call.output.shape
-    return windows(call, AT_ONCE) if out_h * out_w % AT_ONCE == 0 else {}
+    return windows(call, at_once) if out_h * out_w % at_once == 0 else {}
 
 
 def speed(call: Call[ConvAttrs]) -> float:
