@@ -18,7 +18,7 @@ from tests.forms import stored
 from tests.laws import draw_inputs, load, run_c
 from tests.operators import test_conv_2d, test_depthwise_conv_2d, test_fully_connected, test_wide
 from tests.operators.pooling import pool_model
-from tests.operators.test_dsp import LEAN, LEANEST, RAW, doubled, preferred
+from tests.operators.test_dsp import FIVES, LEAN, LEANEST, RAW, doubled, preferred
 from tests.strategies import FEW
 from tests.tflite_builder import ModelBuilder
 from tinygen.ir.graph import Graph
@@ -113,9 +113,9 @@ def element(program: Program) -> int:
 
 NEAR = Spatial((1, 6, 5, 4), (3, 3))
 ROW = (3, 7)
-FOUR, TWO = "dsp, four pixels", "dsp, two pixels"
+FOUR, FIVE, TWO = "dsp, four pixels", "dsp, five pixels", "dsp, two pixels"
 #: Kernels that otherwise are only where memory counts most.
-OFFERED = {FOUR: LEAN, TWO: LEANEST}
+OFFERED = {FOUR: LEAN, FIVE: FIVES, TWO: LEANEST}
 #: Templates that are left out, so that another kernel of the feature is chosen.
 WITHOUT = {"dsp, in memory": RAW, "v6m, four": "fully_connected/v6m"}
 #: (file, kernel, feature it requires): nodes whose kernels' distances are exact.
@@ -142,6 +142,8 @@ EXACT = [
     (conv(Spatial((2, 30, 30, 4), (3, 3)), 4), "conv_2d/dsp_doubled", "dsp, doubled"),
     (conv(Spatial((2, 8, 8, 4), (3, 3)), 4), LEAN[0], FOUR),
     (conv(Spatial((1, 4, 8, 8), (1, 1)), 8), LEAN[0], FOUR),
+    (conv(Spatial((2, 5, 7, 4), (3, 3)), 4), FIVES[0], FIVE),
+    (conv(Spatial((1, 3, 5, 8), (1, 1)), 8), FIVES[0], FIVE),
     (conv(Spatial((2, 8, 9, 4), (3, 3)), 4), LEANEST[0], TWO),
     (conv(Spatial((1, 4, 6, 8), (1, 1)), 8), LEANEST[0], TWO),
     (dense(3, 11, 9), RAW, "dsp"),
@@ -162,7 +164,9 @@ EXACT = [
 ]
 
 
-@pytest.mark.parametrize("feature", ["", "dsp", "dsp, doubled", "dsp, in memory", FOUR, TWO, "v6m", "v6m, four", "mve"])
+@pytest.mark.parametrize(
+    "feature", ["", "dsp", "dsp, doubled", "dsp, in memory", FOUR, FIVE, TWO, "v6m", "v6m, four", "mve"]
+)
 def test_exact_distances(feature: str) -> None:
     """At the distance, all is right; an element nearer, or a pixel where channels must meet, some values are wrong."""
     cases = [(load(data), kernel) for data, kernel, needs in EXACT if needs == feature]

@@ -23,7 +23,7 @@ from tests.operators import (
     test_sparse_forms,
     test_transpose_conv,
 )
-from tests.operators.test_dsp import LEAN, LEANEST, assert_computes, assert_runs, depthwise, edges, preferred
+from tests.operators.test_dsp import FIVES, LEAN, LEANEST, assert_computes, assert_runs, depthwise, edges, preferred
 from tests.small_models import dense_layers
 from tests.strategies import FEW
 from tinygen.compress.biases import with_bias
@@ -156,10 +156,10 @@ def test_on_cores(kind: str, core: str, feature: str, tmp_path: Path) -> None:
     assert_runs(graphs, core, tmp_path / "plain", feature)
     assert_runs(sparse_layers(kind), core, tmp_path / "sparse", prefer=False)
     if feature == "dsp":
-        for lean in (LEAN, LEANEST):
+        for lean in (LEAN, FIVES, LEANEST):
             with preferred(lean=lean):
                 assert_computes(graphs, prefer=False)
-                assert_runs(graphs, core, tmp_path / f"lean{len(lean)}", prefer=False)
+                assert_runs(graphs, core, tmp_path / lean[0], prefer=False)
 
 
 def asking(seed: int, unit: int = 5) -> Graph:

@@ -41,6 +41,8 @@ CORES = ("cortex-m4", "cortex-m7", "cortex-m33")
 M4 = load_target("cortex-m4")
 #: Kernels of layers that run a few rows at a time.
 LEAN = ("conv_2d/dsp_quads", "depthwise_conv_2d/dsp_direct")
+#: For rows of few pixels.
+FIVES = ("conv_2d/dsp_fives", "depthwise_conv_2d/dsp_padded")
 #: Where there is even less memory.
 LEANEST = ("conv_2d/dsp_twos",)
 
@@ -85,6 +87,9 @@ def edges() -> list[bytes]:
         (Spatial((1, 7, 9, 6), (2, 3), dilation=(1, 3), same=False), 4),
         (Spatial((1, 25, 5, 1), (10, 4), (2, 2), activation=1), 6),
         (Spatial((1, 4, 3, 2), (5, 5)), 5),
+        (Spatial((2, 1, 5, 64), (1, 1)), 6),
+        (Spatial((1, 3, 5, 20), (3, 3)), 3),
+        (Spatial((1, 3, 3, 8), (3, 3), activation=1), 2),
     ]
     deep = [
         Spatial((1, 7, 5, 4), (3, 3)),
@@ -181,11 +186,11 @@ def test_edges() -> None:
 
 
 @settings(FEW, max_examples=1)
-@given(st.lists(st.one_of(convolutions(), depthwise()), min_size=12, max_size=12))
+@given(st.lists(st.one_of(convolutions(), depthwise()), min_size=8, max_size=8))
 def test_little_memory(drawn: list[bytes]) -> None:
     graphs = [load(data) for data in (*drawn, *edges())]
     graphs = [*ties(), *(graph for graph in graphs if graph.nodes[0].op != "FULLY_CONNECTED")]
-    for lean in (LEAN, LEANEST):
+    for lean in (LEAN, FIVES, LEANEST):
         with preferred(lean=lean), tempfile.TemporaryDirectory() as folder:
             assert set(lean) <= {step.kernel for graph in graphs for step in lower(graph, M4).steps}
             assert_computes(graphs, prefer=False)
@@ -209,10 +214,10 @@ def test_laws_on_cortex_m4(tmp_path_factory: pytest.TempPathFactory, files: list
 @pytest.mark.parametrize("options", [["-O0"], ["-Os", "-fno-omit-frame-pointer"], ["-O3", "-fstack-protector-all"]])
 def test_assembly_leaves_registers_enough(options: list[str], tmp_path: Path) -> None:
     """Inline assembly that asks for more registers than there are does not compile."""
-    for lean in ((), LEAN, LEANEST):
+    for number, lean in enumerate(((), LEAN, FIVES, LEANEST)):
         with preferred(lean=lean):
             built = api.build(joined([load(data) for data in edges()]), "cortex-m4")
-        folder = built.write(tmp_path / str(len(lean)))
+        folder = built.write(tmp_path / str(number))
         command = [toolchain.find_cross(), *M4.cflags, *toolchain.CFLAGS, *options, "-Werror"]
         toolchain.run([*command, "-c", folder / "joined.c", "-o", tmp_path / "out.o"])
 

@@ -3,7 +3,8 @@
 
 A tap of four channels takes 8 instructions, where widened rows (dsp.py) take 6, which have to be widened first: this
 is for images with few rows or narrow ones, such as those that layers hand each other a few rows at a time. At the edges
-of the image, windows are moved inside, and weights the other way, so that there are no windows of another kind.
+of the image, windows are moved inside, and weights the other way, so that there are no windows of another kind. Or, in
+images so narrow that most windows are at an edge, four channels of three rows are widened, with padding around them.
 """
 
 from __future__ import annotations
@@ -78,6 +79,30 @@ def speed(call: Call[ConvAttrs]) -> float:
     return (114 + each / (out_h * out_w)) / (4 * TAPS * TAPS)
 
 
+def padded_accepts(call: Call[ConvAttrs]) -> bool:
+    """Windows of 3x3, of neighbours in a row."""
+    return call.input(1).shape[1:3] == (TAPS, TAPS) and call.attrs.dilation[1] == 1 and depthwise_accepts(call)
+
+
+def padded_launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
+    (batch, in_h, in_w, channels), (_, out_h, out_w, _), attrs = call.input(0).shape, call.output.shape, call.attrs
+    width = max((out_w - 1) * attrs.stride[1] + TAPS, attrs.padding[2] + in_w)
+    params = {
+        "batch": batch, "in_h": in_h, "in_w": in_w, "channels": channels, "out_h": out_h, "out_w": out_w,
+        "stride_h": attrs.stride[0], "stride_w": attrs.stride[1], "dilation_h": attrs.dilation[0],
+        "pad_top": attrs.padding[0], "pad_left": attrs.padding[2],
+        "zero_point": input_of(call).q.zero_point, "width": width,
+        "weights": int8(call.constant(1)),
+        **down_params(call, call.constant(1).reshape(-1, channels).T),
+    }  # fmt: skip
+    return (Launch((0,), (0,), params, scratch=8 * (TAPS + 1) * width),)
+
+
+def padded_speed(call: Call[ConvAttrs]) -> float:
+    """Instructions per MAC: outputs, widened pixels, and what four channels of a row take besides."""
+    return (93 + (150 + 16 * call.input(0).shape[2]) / call.output.shape[2]) / (4 * TAPS * TAPS)
+
+
 #: For those who look for the least memory: others may compute an image in its own place instead.
 KERNEL = Kernel(
     op=("DEPTHWISE_CONV_2D",),
@@ -88,4 +113,15 @@ KERNEL = Kernel(
     uses=("common/requantize", "common/dsp", "common/down", "common/dsp_taps", "common/dsp_taps3"),
     requires=frozenset({"dsp"}),
     speed=speed,
+)
+
+PADDED = Kernel(
+    op=("DEPTHWISE_CONV_2D",),
+    template="depthwise_conv_2d/dsp_padded",
+    function="depthwise_conv_2d_dsp_padded",
+    launch=padded_launch,
+    accepts=padded_accepts,
+    uses=("common/requantize", "common/dsp", "common/down", "common/dsp_taps", "common/dsp_row"),
+    requires=frozenset({"dsp"}),
+    speed=padded_speed,
 )

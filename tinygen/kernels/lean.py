@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tinygen.kernels import depthwise_dsp, dsp, quads_dsp, twos_dsp
+from tinygen.kernels import depthwise_dsp, dsp, fives_dsp, quads_dsp, twos_dsp
 from tinygen.kernels.base import Kernel
 
 #: With so many bytes of widened windows, or of widened rows and weights.
@@ -11,7 +11,9 @@ LEAN = (
     dsp.kernel(256),
     *map(dsp.depthwise_kernel, (256, 1024, 2048)),
     depthwise_dsp.KERNEL,
+    depthwise_dsp.PADDED,
     quads_dsp.KERNEL,
+    fives_dsp.KERNEL,
     twos_dsp.KERNEL,
 )
 
