@@ -71,7 +71,20 @@ def test_a_network_takes_so_many_bits() -> None:
     assert 0.8 * bits < taken / sum(w.size for w in weights) < 1.08 * bits
 
 
+def test_a_layer_takes_the_step_that_is_asked_for() -> None:
+    evidence, graph = Evidence(samples(100)), network()
+    result = Coded(Setting(None, {"head": "step:0.7"})).run(graph, evidence)
+    head = next(node for node in graph.nodes if node.name == "head")
+    changed = {n for n, v in graph.constants.items() if not np.array_equal(v, result.graph.constants[n])}
+    assert head.inputs[1] in changed and len(result.done) == 1
+    values = np.unique(result.graph.constants[head.inputs[1]])
+    spread = np.abs(np.diff(values)).min() / np.sqrt(np.mean(graph.constants[head.inputs[1]].astype(float) ** 2))
+    scales = (g.types[head.inputs[1]].quant for g in (graph, result.graph))
+    before, after = (float(np.mean(q.scales)) for q in scales if q is not None)
+    assert 0.5 < spread * after / before < 1.0
+
+
 def test_refusals() -> None:
-    for wrong in (0, 8, "auto:3"):
+    for wrong in (0, 8, "auto:3", "step:9", "step:0.01", "step:-1", "step:"):
         with pytest.raises(UsageError, match="no bits for a weight: give a number above 0, and at most 7"):
             Coded(Setting(wrong))

@@ -16,7 +16,8 @@ from tests.compress.nets import Net
 from tests.compress.test_branches import residual
 from tests.compress.test_resolution import pooled
 from tinygen import api, running
-from tinygen.compress import Evidence, compress
+from tinygen.compress import Evidence, Setting, compress
+from tinygen.compress.coded import Coded
 from tinygen.compress.recipe import of_content
 from tinygen.errors import UsageError
 from tinygen.search import Candidate, Effort, Found, Goal, Problem, Progress, Study, engine, search
@@ -27,7 +28,7 @@ from tinygen.search.picture import picture
 from tinygen.search.ranking import frontier
 from tinygen.search.seeds import seeded
 from tinygen.search.uniform import settings
-from tinygen.search.ways import Way, ladder
+from tinygen.search.ways import Way, entries, ladder
 from tinygen.target import load_target
 
 TARGET, HOST = load_target("cortex-m4"), load_target("host")
@@ -266,6 +267,17 @@ def test_instructions_are_met_by_smaller_images_too() -> None:
 def test_a_scale_for_each_channel_is_a_way() -> None:
     assert {way.scale for way in ladder(True, False)} == {"tensor", "channel"}
     assert {way.scale for way in ladder(False, True)} == {"tensor"}
+
+
+def test_a_step_is_a_way_and_part_of_a_recipe() -> None:
+    one = problem()
+    (way,) = [way for way in ladder(True, False) if way.step == 0.5]
+    techniques = of_content({"technique": entries({"head": way})}, "here")
+    made, _ = compress(one.graph, techniques, one.evidence, HOST)
+    expected = Coded(Setting(None, {"head": "step:0.5"})).run(one.graph, one.evidence).graph
+    head = next(node for node in one.graph.nodes if node.name == "head")
+    assert np.array_equal(made.constants[head.inputs[1]], expected.constants[head.inputs[1]])
+    assert not any(way.step for way in ladder(False, True))
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ Codebooks of few values are tried beside grids.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from tinygen.compress.fitting.mixture import Choice, spread
 from tinygen.compress.fitting.solve import Allowed, descend, on_support, sweep
 from tinygen.compress.share import share
 from tinygen.errors import UsageError
-from tinygen.ir.graph import Graph
+from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import Array, Real
 from tinygen.kernels.entropy import FORM
 from tinygen.passes.base import Result
@@ -42,6 +43,7 @@ class Coded:
     """Round weights so that they take `bits` on average in Huffman codes: put `entropy` behind it.
 
     A layer takes more of them where the network's output needs them: see `mixture`. One scale for each tensor.
+    ``step:S`` instead of bits: a grid of that step, in root mean squares of the layer's weights.
     """
 
     bits: Setting = field(default=Setting(3.0), metadata={"main": True})
@@ -50,8 +52,11 @@ class Coded:
 
     def __post_init__(self) -> None:
         for value in self.bits.values():
-            if value is not None and not (type(value) in (int, float) and 0 < value <= 7):
-                raise UsageError(f"{value!r} are no bits for a weight: give a number above 0, and at most 7")
+            if not (value is None or asked_step(value) or (type(value) in (int, float) and 0 < value <= 7)):
+                raise UsageError(
+                    f"{value!r} are no bits for a weight: give a number above 0, and at most 7, or 'step:S' with S "
+                    f"from {STEPS[0]:g} to {STEPS[-1]:g}"
+                )
 
     def run(self, graph: Graph, evidence: Evidence) -> Result:
         """See `Technique`."""
@@ -64,14 +69,24 @@ class Coded:
             ways[layer.node.name] = [way for _, way, _ in sized]
             return [Choice(bits, fitted) for bits, _, fitted in sized]
 
-        for asked in dict.fromkeys(value for value in self.bits.values() if value is not None):
+        for asked in dict.fromkeys(v for v in self.bits.values() if v is not None and asked_step(v) is None):
             chosen = lambda node, asked=asked: self.bits.of(node) == asked  # noqa: E731  # what is asked for, in one line
             taken |= spread(graph, evidence.samples, chosen, choices, asked)
 
         def fit(layer: Layer) -> Fitted:
-            return ways[layer.node.name][taken[layer.node.name]].fit(layer)
+            step = asked_step(self.bits.of(layer.node))
+            return coded(layer, step) if step else ways[layer.node.name][taken[layer.node.name]].fit(layer)
 
-        return rewrite(graph, evidence.samples, lambda node: node.name in taken, fit)
+        def asks(node: Node) -> bool:
+            return node.name in taken or asked_step(self.bits.of(node)) is not None
+
+        return rewrite(graph, evidence.samples, asks, fit)
+
+
+def asked_step(value: Any) -> float | None:
+    """The S of ``step:S``, if it is one that makes sense; else None."""
+    found = re.fullmatch(r"step:(\d+(\.\d+)?)", value) if isinstance(value, str) else None
+    return float(found[1]) if found and STEPS[0] <= float(found[1]) <= STEPS[-1] else None
 
 
 @dataclass(frozen=True)

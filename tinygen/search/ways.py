@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tinygen.compress.bits import quantized
+from tinygen.compress.coded import coded
 from tinygen.compress.fitting.layerwise import Declined, Fitted, Layer
 from tinygen.compress.recipe import NONE
 from tinygen.compress.share import FEWEST, share
@@ -22,13 +23,15 @@ Entry = Mapping[str, Any]
 class Way:
     """How a layer's weights become smaller: a share of zeros, then few values, or few bits; all None: not at all.
 
-    `values` are of a codebook with one scale for the tensor if `scale` is ``tensor``, else one for each channel.
+    `values` are of a codebook with one scale for the tensor if `scale` is ``tensor``, else one for each channel; `step`
+    is of a grid whose integers take few bits in codes.
     """
 
     zeros: float | None = None
     values: int | None = None
     scale: str = "tensor"
     bits: int | None = None
+    step: float | None = None
 
     def fit(self, layer: Layer, sparsely: Callable[[Layer, float], Fitted] | None = None) -> Fitted | None:
         """The weights of `layer` so; None where that makes no sense or saves nothing. `sparsely` puts in zeros."""
@@ -38,6 +41,8 @@ class Way:
                 layer = replace(layer, stored=fitted.integers, scales=fitted.scales)
             if self.values is not None:
                 return share(layer, self.values, self.scale == "tensor") if self._pays(layer) else None
+            if self.step is not None:
+                return coded(layer, self.step)
             return quantized(layer, self.bits) if self.bits is not None else fitted
         except Declined:
             return None
@@ -78,6 +83,7 @@ def entries(ways: Mapping[str, Way]) -> list[Entry]:
             for scale in ("tensor", "channel")
         ),
         _entry("bits", "bits", {name: way.bits for name, way in ways.items()}),
+        _entry("coded", "bits", {n: None if w.step is None else f"step:{w.step:g}" for n, w in ways.items()}),
     ]
     found = [entry for entry in made if entry is not None]
     return [*found, *STORED]
@@ -100,6 +106,8 @@ def _entry(name: str, field: str, values: Mapping[str, Any], others: Entry | Non
 #: Values of codebooks (also with a scale for each channel) and shares of zeros that are tried, the most bytes first.
 VALUES = (64, 48, 32, 24, 16, 12, 10, 8, 7, 6, 5, 4, 3, 2)
 VALUES_OF_CHANNELS = (32, 16, 8, 4)
+#: Steps of grids, as `coded` takes them, the most bytes first.
+STEPS = (0.2, 0.25, 0.3, 0.35, 0.42, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4)
 ZEROS, VALUES_OF_SPARSE = (0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95), (32, 8)
 
 
@@ -109,6 +117,7 @@ def ladder(fine: bool, large: bool) -> Sequence[Way]:
     made = [Way(values=count) for count in VALUES[::step]]
     if fine:
         made += [Way(values=count, scale="channel") for count in VALUES_OF_CHANNELS]
+        made += [Way(step=one) for one in STEPS]
     if large:
         made += [Way(zeros=share, values=count) for share in ZEROS[step - 1 :: step] for count in VALUES_OF_SPARSE]
     return made
