@@ -14,7 +14,7 @@ from tinygen.plan.arena import Plan, holes, plan
 from tinygen.plan.order import Use, in_best_order
 from tinygen.room import Worth, savings
 from tinygen.selection import WORTH, Choice, Optimize, select, variants
-from tinygen.stripes.choose import arrangements, fitting, price
+from tinygen.stripes.choose import arrangements, fitting
 from tinygen.target import Target
 
 #: Bytes by which an arena may grow for scratch memory, if that is worth it.
@@ -72,12 +72,12 @@ def _together(graph: Graph, limit: int, target: Target, pushed: bool) -> tuple[G
     """
     best, least = None, inf
     for found in arrangements(graph, target, limit, pushed):
-        if price(found.bytes, found.work) >= least:
+        if found.price(found.bytes) >= least:
             break
         rows = lower(graph, target, "ram", found.segments, found.choices)
         planned = plan(rows)
-        if planned.bytes <= limit and price(planned.bytes, found.work) < least:
-            best, least = (graph, rows, planned), price(planned.bytes, found.work)
+        if planned.bytes <= limit and found.price(planned.bytes) < least:
+            best, least = (graph, rows, planned), found.price(planned.bytes)
     return best
 
 

@@ -9,7 +9,7 @@ which a number of bytes suffices at every step. Fewer and fewer bytes are tried.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
 
@@ -26,8 +26,9 @@ from tinygen.target import Target
 
 #: Output pixels that a part of a layer has at least: more of them share what a call costs, and take more memory.
 PIXELS = (1, 12, 24, 48)
-#: Under `ram`, a percent of memory is worth this many percent of instructions.
-WORTH = 2
+#: Under `ram`, a percent of memory is worth `WORTH` percent of instructions. Where these are more than `AMPLE` times the
+#: least, as they are estimated (rather 1.1 times, counted), each percent of them counts `DEARER` times on top.
+WORTH, AMPLE, DEARER = 2, 1.15, 4
 #: How many arrangements are kept for the layers from a cut on: fast ones, and that which needs least below its tensor.
 KEPT = 3
 #: From one number of bytes that is tried to the next.
@@ -39,7 +40,7 @@ class Arrangement:
     """How a network runs: the kernels of layers by output, and the `segments` whose layers run together instead.
 
     `bytes` is what it takes of the arena, as far as it can be told without planning, `below` what has to be free below
-    the tensor that it begins with; `work` its instructions, roughly.
+    the tensor that it begins with; `work` its instructions, roughly, and `least` those with the fastest kernels.
     """
 
     choices: Mapping[str, Choice]
@@ -48,6 +49,11 @@ class Arrangement:
     work: float
 
     below: int = 0
+    least: float = inf
+
+    def price(self, bytes_: int) -> float:
+        """What counts under `ram`, the less the better, where it takes `bytes_`: memory and instructions."""
+        return float(bytes_) ** WORTH * self.work * max(1.0, self.work / (AMPLE * self.least)) ** DEARER
 
     def before(self, tail: Arrangement) -> Arrangement:
         """This, and `tail` for the layers after it."""
@@ -93,15 +99,10 @@ def arrangements(graph: Graph, target: Target, limit: int, pushed: bool = False)
     if pushed and not search.pushed:
         return []
     while (arrangement := search.within(limit)) is not None and arrangement.bytes:
-        found.append(arrangement)
+        found.append(replace(arrangement, least=search.least_work))
         limit = min(limit, arrangement.bytes) - 1
         limit = min(limit, int(arrangement.bytes * SMALLER))
-    return sorted(found, key=lambda a: price(a.bytes, a.work))
-
-
-def price(bytes_: int, work: float) -> float:
-    """What counts under `ram`, the less the better: memory (`WORTH`) and instructions."""
-    return float(bytes_) ** WORTH * work
+    return sorted(found, key=lambda a: a.price(a.bytes))
 
 
 def fitting(graph: Graph, target: Target, limit: int) -> Iterator[Arrangement]:
