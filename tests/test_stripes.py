@@ -68,7 +68,7 @@ def test_rows_give_the_bits_of_the_reference(batch: int) -> None:
         assert_equal(f"networks from {100 * batch} on", got, run(graph, values))
 
 
-@pytest.mark.parametrize("seed", [9, 16, 39])
+@pytest.mark.parametrize("seed", [7, 16, 39])
 def test_less_memory_gives_the_same_bits(seed: int) -> None:
     """What is chosen under `ram` takes no more memory than what runs layer by layer, and computes the reference."""
     graph, target = replace(network(seed, 6), name="m0"), replace(HOST, features=FEATURES[1])

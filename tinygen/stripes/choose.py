@@ -26,8 +26,8 @@ from tinygen.target import Target
 
 #: Output pixels that a part of a layer has at least: more of them share what a call costs, and take more memory.
 PIXELS = (1, 12, 24, 48)
-#: Under `ram`, a percent of memory is worth `WORTH` percent of instructions. Where these are more than `AMPLE` times the
-#: least, as they are estimated (rather 1.1 times, counted), each percent of them counts `DEARER` times on top.
+#: Under `ram`, a percent of memory is worth `WORTH` percent of instructions. Where these are more than `AMPLE` times
+#: the least, as estimated (rather 1.1 times, counted), each percent of them counts `DEARER` times on top.
 WORTH, AMPLE, DEARER = 2, 1.15, 4
 #: How many arrangements are kept for the layers from a cut on: fast ones, and that which needs least below its tensor.
 KEPT = 3
