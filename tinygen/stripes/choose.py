@@ -28,7 +28,7 @@ from tinygen.target import Target
 PIXELS = (1, 12, 24, 48)
 #: Under `ram`, a percent of memory is worth `WORTH` percent of instructions. Where these are more than `AMPLE` times
 #: the least, as estimated (rather 1.1 times, counted), each percent of them counts `DEARER` times on top.
-WORTH, AMPLE, DEARER = 2, 1.15, 4
+WORTH, AMPLE, DEARER = 2, 1.15, 2.8
 #: How many arrangements are kept for the layers from a cut on: fast ones, and that which needs least below its tensor.
 KEPT = 3
 #: From one number of bytes that is tried to the next.
