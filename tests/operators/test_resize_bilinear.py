@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.laws import check_laws, check_reference, load
+from tests.operators.test_dsp import assert_runs
 from tests.strategies import FEW, MANY, quants
 from tests.tflite_builder import ModelBuilder
 from tinygen.ops import call_of, op_of, problems_of
@@ -48,6 +51,17 @@ def test_laws(files: list[bytes], seed: int) -> None:
 @given(models(), st.integers(0, 2**32))
 def test_reference(data: bytes, seed: int) -> None:
     check_reference(data, seed)
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("core", ["cortex-m0", "cortex-m4", "cortex-m55"])
+def test_on_cores(core: str, tmp_path: Path) -> None:
+    """Up and down, and every convention."""
+    files = [
+        model((2, 5, 7, 3), [11, 4], corners=corners, centers=centers, quant=(0.1, -7))
+        for corners, centers in ((False, False), (True, False), (False, True))
+    ]
+    assert_runs([load(data) for data in files], core, tmp_path, prefer=False)
 
 
 def test_doubling_is_exact() -> None:

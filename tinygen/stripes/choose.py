@@ -53,7 +53,8 @@ class Arrangement:
 
     def price(self, bytes_: int) -> float:
         """What counts under `ram`, the less the better, where it takes `bytes_`: memory and instructions."""
-        return float(bytes_) ** WORTH * self.work * max(1.0, self.work / (AMPLE * self.least)) ** DEARER
+        beyond = float(max(1.0, self.work / (AMPLE * self.least)) ** DEARER)
+        return float(bytes_) ** WORTH * self.work * beyond
 
     def before(self, tail: Arrangement) -> Arrangement:
         """This, and `tail` for the layers after it."""
