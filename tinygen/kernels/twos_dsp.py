@@ -7,10 +7,7 @@ four widened windows.
 
 from __future__ import annotations
 
-from functools import partial
-
 from tinygen.kernels import dsp, quads_dsp
-from tinygen.kernels.base import Kernel
 from tinygen.ops.base import Call
 from tinygen.ops.convolution import ConvAttrs
 
@@ -26,21 +23,4 @@ def speed(call: Call[ConvAttrs]) -> float:
     return (1.06 + 24 / size + widened / (size * filters)) * (-(-pixels // AT_ONCE) * AT_ONCE / pixels)
 
 
-KERNEL = Kernel(
-    op=("CONV_2D",),
-    template="conv_2d/dsp_twos",
-    function="conv_2d_dsp_twos",
-    launch=partial(quads_dsp.launch, at_once=AT_ONCE),
-    accepts=partial(quads_dsp.accepts, at_once=AT_ONCE),
-    uses=(
-        "common/requantize",
-        "common/dsp",
-        "common/down",
-        "common/dsp_widen",
-        "common/dsp_windows",
-        "common/dsp_twos",
-    ),
-    requires=frozenset({"dsp"}),
-    overlap=partial(quads_dsp.overlap, at_once=AT_ONCE),
-    speed=speed,
-)
+KERNEL = quads_dsp.kernel("twos", AT_ONCE, speed)
