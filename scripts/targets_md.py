@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tinygen.target import Target, all_targets
+from tinygen.target import Bank, Target, all_targets
 
 PAGE = Path(__file__).parents[1] / "docs" / "targets.md"
 
@@ -23,6 +23,12 @@ estimates of time and energy: see [search](search.md).
 """
 
 CORE_HEAD = ["Name", "Features", "Floor", "Cycles", "Runs on", "Compiler flags", "Description"]
+MEMORIES = """\
+Where a board has several, or reading takes long; [what lies in which](integration.md#several-memories) is up to you.
+The cost is how many cycles a read of 32 bits takes beyond those of memory without wait states, in a sequence of reads
+that no cache holds; it follows from the data sheets' clocks and widths, which the board's file names.
+"""
+MEMORY_HEAD = ["Board", "Memory", "Kind", "Address", "Size", "Cost", "Cache", "Section"]
 BOARD_HEAD = ["Name", "Core", "RAM", "Flash", "Clock", "Energy", "Description"]
 
 
@@ -39,6 +45,9 @@ def page() -> str:
             *table(CORE_HEAD, map(core_row, cores)),
             "\n## Boards\n",
             *table(BOARD_HEAD, map(board_row, real)),
+            "\n### Their memories\n",
+            MEMORIES,
+            *table(MEMORY_HEAD, (memory_row(board, bank) for board in boards for bank in board.banks)),
             "\n## Machines of QEMU\n",
             "Instructions are counted by SysTick where the machine has one. QEMU models no timing: a count of",
             "instructions is not a count of cycles.\n",
@@ -68,6 +77,21 @@ def board_row(board: Target) -> list[str]:
     clock = f"{(board.clock or 0) / 1e6:g} MHz"
     energy = f"{board.energy:g} pJ" if board.energy else ""
     return [f"`{board.name}`", board.core, kib(board.ram), kib(board.flash), clock, energy, board.description]
+
+
+def memory_row(board: Target, bank: Bank) -> list[str]:
+    cache = kib(bank.cache) if bank.cache else ""
+    section = f"`{bank.section}`" if bank.section else ""
+    return [
+        f"`{board.name}`",
+        bank.name,
+        bank.kind,
+        f"0x{bank.origin:08X}",
+        kib(bank.size),
+        f"{bank.cost:g}",
+        cache,
+        section,
+    ]
 
 
 def machine_row(board: Target) -> list[str]:

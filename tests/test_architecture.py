@@ -36,6 +36,7 @@ ORDER = (
     "lower",
     "plan",
     "layout",
+    "placement",
     "emit report",
     "packages pictures",
     "toolchain",

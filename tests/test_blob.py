@@ -115,7 +115,7 @@ def linked(build: Path, folder: Path, main: str = MAIN, defines: Sequence[str] =
     flags = ["-O2", *defines, f"-I{build}", f"-I{project}/platform/runtime"]
     link = ["-T", project / "platform" / "boards" / "qemu_m4.ld", "--specs=nano.specs", "-nostartfiles"]
     out = folder / "firmware.elf"
-    subprocess.run(["arm-none-eabi-gcc", *cpu, *flags, *sources, *link, where, "-o", out], check=True)
+    subprocess.run(["arm-none-eabi-gcc", *cpu, *flags, *sources, where, *link, "-o", out], check=True)
     return out
 
 

@@ -104,6 +104,14 @@ void reset(void)
     REGISTER(last) = 0x3456789A;
     int right = REGISTER(first) == 0x12345678 && REGISTER(middle) == 0x23456789 && REGISTER(last) == 0x3456789A;
     right = right && REGISTER(FLASH + FLASH_SIZE - 4) == 0;
+    /* Every first and last word of its own, also those of the others. */
+    static const uint32_t others[] = {OTHERS};
+    for (uint32_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        REGISTER(others[i]) = i + 1;
+    }
+    for (uint32_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        right = right && REGISTER(others[i]) == i + 1;
+    }
 #if COUNTS
     const uint32_t counted = ticks();
     right = right && counted > TICKS - TICKS / 100 && counted < TICKS + TICKS / 100;
@@ -124,12 +132,13 @@ __attribute__((section(".text.vectors"), used)) static void (*const vectors[])(v
 def test_qemu_agrees_on_memory_and_ticks(board: Target, tmp_path: Path) -> None:
     machine = board.emulator
     assert machine is not None
-    shift = 6
+    shift, first = 6, f"0x{machine.ram.origin:x}u"
     values = {
         "RAM": f"0x{machine.ram.origin:x}u",
         "RAM_SIZE": f"0x{machine.ram.size:x}u",
         "FLASH": f"0x{machine.flash.origin:x}u",
         "FLASH_SIZE": f"0x{machine.flash.size:x}u",
+        "OTHERS": ",".join([f"{b.origin}u,{b.origin + b.size - 4}u" for b in machine.banks] or [first]),
         "COUNTS": int(machine.tick_ns is not None),
         "TICKS": int(200_000 * 2**shift / (machine.tick_ns or 1)),
     }
@@ -186,8 +195,12 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("cores/cortex-m4.toml", "features = ", "features == ", "is not valid TOML"),
         ("cores/cortex-m4.toml", "qemu-mps2-an386", "qemu-none", "boards/qemu-none.toml does not exist"),
         ("cores/cortex-m4.toml", "qemu-mps2-an386", "rpi-pico", "boards/rpi-pico.toml: unknown key 'ram'"),
-        ("boards/rpi-pico.toml", "270_336", '"264K"', "'ram' must be of type int, not str"),
+        ("boards/rpi-pico.toml", "ram = 270_336", 'ram = "264K"', "'ram' must be of type int, not str"),
         ("boards/rpi-pico.toml", "cortex-m0plus", "cortex-m1", "core 'cortex-m1' has no file in targets/cores"),
+        ("boards/rpi-pico.toml", "size = 270_336", "size = 1", r"needs one 'ram' and one 'flash' without section"),
+        ("boards/rpi-pico.toml", 'kind = "ram"', 'kind = "rom"', r"memory\]\] ram: expected kind = \"ram\" or"),
+        ("boards/nrf52840-dk.toml", '".rodata.qspi"', '"qspi"', "and a section such as"),
+        ("boards/nrf52840-dk.toml", "[[memory]]", "[memory]", "Cannot"),
         ("boards/qemu-mps2-an386.toml", "machine =", "board =", r"\[qemu\]: unknown key 'board'"),
         ("boards/qemu-mps2-an386.toml", ", size =", ", length =", r"\[qemu\] flash: unknown key 'length'"),
     ],

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -79,6 +80,7 @@ def build(
     packages: Collection[str] = (),
     weights: Weights = "code",
     push_rows: bool = False,
+    sections: Mapping[str, str] | None = None,
     search: SearchOptions | None = None,
 ) -> Build:
     """Compile `model` (a file or a graph) for `target` (a core or board, or its name).
@@ -91,7 +93,9 @@ def build(
     `tinygen.passes.LOSSLESS`) that shall not run. `packages` are kinds of libraries (see `tinygen.packages`) whose
     files are to stand beside the C. `weights`: ``blob`` puts all constants into one block, which can be replaced.
     `push_rows`: the input image comes row by row, and is never in memory as a whole (`UnsupportedError` where the first
-    layers cannot be computed so).
+    layers cannot be computed so). `sections` says for patterns of constants' names (``"conv1.*"``) and for ``"arena"``
+    which memory of the board, or which section (``".external"``), they lie in; where it says nothing, and a board has
+    several, those that are read most lie in the fastest one with room.
 
     `recipe` compresses the model: a TOML file (see `tinygen.compress.recipe`), values by technique such as ``{"share":
     16}``, or techniques. It is fitted to `calibration`, and judged on samples of it that are held back, or on `data`
@@ -144,7 +148,10 @@ def build(
     command += shape_words(shapes) + (" --weights blob" if weights == "blob" else "")
     budget, blob = _budget(goal, ram, flash), weights == "blob"
     command += " --push-rows" if push_rows else ""
-    order = Order(prefix, info, goal, optimize, passes, float_io, budget, command, wanted, blob, push_rows)
+    command += "".join(f" --section {shlex.quote(f'{name}={where}')}" for name, where in (sections or {}).items())
+    order = Order(
+        prefix, info, goal, optimize, passes, float_io, budget, command, wanted, blob, push_rows, sections or {}
+    )
     plain = order.assembled(made)
     try:
         order.check(plain)

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tinygen.compress.recipe import dumps
-from tinygen.emit.render import emit, emit_with_blob
+from tinygen.emit.render import emit, emit_with_blob, linker_script
 from tinygen.files import write_files
 from tinygen.ir import store
 from tinygen.ir.graph import Graph
@@ -20,6 +20,7 @@ from tinygen.measure import measure
 from tinygen.packages import package_files
 from tinygen.passes import Pass, run_passes
 from tinygen.pictures.page import page
+from tinygen.placement import EVERYTHING_USUAL, Placement, Usage, place, usage
 from tinygen.plan.arena import Plan
 from tinygen.plan.budget import Budget, check_budget
 from tinygen.provenance import provenance
@@ -33,6 +34,8 @@ from tinygen.target import Target
 
 #: Bytes of stack that layers may take beyond what they take one after the other, where they run together.
 MORE_STACK = 192
+#: How often constants are laid out anew, as the code's size changes by some bytes with that.
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Build:
     """Everything that one build produced. `files` are the contents to write, `report` the content of report.json.
 
     `found` is what a search found, and `plain` the build of the plain model, which did not fit; both are None where no
-    search was needed.
+    search was needed. `memories` tell what lies where.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Build:
     report: Mapping[str, Any]
     found: Found | None = None
     plain: Build | None = None
+    memories: Sequence[Usage] = ()
 
     def write(self, folder: str | Path) -> Path:
         """Write all files into `folder` (made if need be), each complete or not at all; returns the folder."""
@@ -63,7 +67,7 @@ class Order:
     """What a build is asked for, beside the graph: `name` prefixes C symbols, `command` asks for the same again.
 
     `packages` are kinds of libraries whose files stand beside the C; `blob`: with the constants in one block;
-    `pushed`: with an input that comes row by row.
+    `pushed`: with an input that comes row by row; `sections` are rules as for `tinygen.placement.place`.
     """
 
     name: str
@@ -77,20 +81,24 @@ class Order:
     packages: Sequence[str]
     blob: bool
     pushed: bool = False
+    sections: Mapping[str, str] = field(default_factory=dict)
 
     def assembled(self, made: Shrunk, found: Found | None = None) -> Build:
         """The build of an int8 graph, which a search `found`, whether it fits or not."""
         graph = with_float_ports(made.graph) if self.float_io else made.graph
         graph, outcomes = run_passes(replace(graph, name=self.name), self.passes)
         graph, program, layout = laid_out(graph, self.target, self.optimize, pushed=self.pushed)
-        sources, weights, memory = self._measured(program, layout)
-        closer = self._closer(graph, memory)
+        sources, weights, memory, placement = self._placed(program, layout)
+        closer = self._closer(graph, memory, placement)
         if closer is not None:
             graph, program, layout = closer
-            sources, weights, memory = self._measured(program, layout)
+            sources, weights, memory, placement = self._placed(program, layout)
+        memories = usage(program, memory.needs, self.target, placement)
+        apart = [one for one in memories if one.section and one.used and one.size]
+        sources |= {f"{graph.name}.ld": linker_script(graph.name, apart).encode()} if apart else {}
         files = {**sources, f"{graph.name}.tgm": store.dumps(graph)}
         files |= {f"{graph.name}.weights.bin": weights} if self.blob else {}
-        told = report(program, layout, memory, self.target, self.info, outcomes, files, self.command)
+        told = report(program, layout, memory, self.target, self.info, outcomes, files, self.command, placement)
         told["quantization"] = made.quantization.as_dict() if made.quantization else None
         told["compression"] = [line.as_dict() for line in made.bought]
         told["search"] = None
@@ -101,23 +109,48 @@ class Order:
         files["report.html"] = page(told).encode()
         for kind in self.packages:
             files |= package_files(kind, told)
-        return Build(graph.name, self.target, graph, program, layout, files, told, found)
+        return Build(graph.name, self.target, graph, program, layout, files, told, found, memories=memories)
 
-    def _measured(self, program: Program, layout: Plan) -> tuple[dict[str, bytes], bytes, Memory]:
+    def _placed(self, program: Program, layout: Plan) -> tuple[dict[str, bytes], bytes, Memory, Placement]:
+        """The sources and constants of a program, what they cost, and where everything lies.
+
+        What fits where depends on the code's size, and that, a little, on what lies where.
+        """
+        placement = EVERYTHING_USUAL
+        for _ in range(ATTEMPTS):
+            made = self._measured(program, layout, placement)
+            better = place(program, made[2].needs, self.target, self.sections, self.blob)
+            if better == placement:
+                break
+            placement = better
+        else:
+            made = self._measured(program, layout, placement)
+        return *made, placement
+
+    def _measured(self, program: Program, layout: Plan, placement: Placement) -> tuple[dict[str, bytes], bytes, Memory]:
         """The sources and constants of a program, and what they cost."""
         lines = provenance(self.command, self.info, self.target, program, layout)
-        texts, weights = emit_with_blob(program, layout, lines) if self.blob else (emit(program, layout, lines), b"")
+        if self.blob:
+            texts, weights = emit_with_blob(program, layout, lines, placement)
+        else:
+            texts, weights = emit(program, layout, lines, placement), b""
         sources = {name: text.encode() for name, text in texts.items()}
-        return sources, weights, measure(sources, program, layout, self.target, self.optimize)
+        return sources, weights, measure(sources, program, layout, self.target, self.optimize, placement.sections)
 
-    def _closer(self, graph: Graph, memory: Memory) -> tuple[Graph, Program, Plan] | None:
+    def _closer(self, graph: Graph, memory: Memory, placement: Placement) -> tuple[Graph, Program, Plan] | None:
         """Where RAM does not suffice under `balanced`: a layout with layers that run together, if that fits."""
         if self.budget.ram is None or memory.ram <= self.budget.ram or self.optimize != "balanced" or self.pushed:
+            return None
+        if placement.arena is not None and not self.budget.whole_ram:
             return None
         room = self.budget.ram - (memory.stack or 0) - MORE_STACK
         return fitted(graph, self.target, room) if room > 0 else None
 
     def check(self, build: Build) -> None:
         """Raise `BudgetError` if `build` does not fit the budget."""
-        ram, flash = build.report["ram"]["total"], build.report["flash"]["total"]
+        usual = {one.kind: one.used for one in build.memories if one.section is None}
+        ram = build.report["ram"]["total"] if self.budget.whole_ram else usual["ram"]
+        flash = build.report["flash"]["total"] if self.budget.whole_flash else usual["flash"]
         check_budget(self.budget, ram, flash, build.program, build.plan)
+        for one in build.memories:
+            one.check(self.target.name)

@@ -22,6 +22,7 @@ from tinygen.commands.platformio import platformio_
 from tinygen.commands.profile import profile
 from tinygen.commands.report import compare, report
 from tinygen.commands.search import limited, print_search, search_, searching
+from tinygen.commands.sections import print_memories, sections_of
 from tinygen.commands.several import build_several
 from tinygen.commands.terminal import (
     ERR,
@@ -100,6 +101,14 @@ main.add_command(search_)
 )
 @click.option("--push-rows", is_flag=True, help="Take the input image row by row, and never have it in RAM whole.")
 @click.option(
+    "--section",
+    "sections",
+    metavar="NAME=WHERE",
+    multiple=True,
+    callback=sections_of,
+    help="Memory of the board, or section, for the arena or for constants, such as 'conv1.*=.external'.",
+)
+@click.option(
     "--package",
     "packages",
     metavar="KIND",
@@ -136,6 +145,7 @@ def build(
     else:
         _print_layers(made.report)
     _print_memory(made.report, asked["ram"], asked["flash"])
+    print_memories(made.report)
     print_quantization(made.report["quantization"])
     if made.found is None and recipe is None and (asked["ram"] or asked["flash"] or search.latency):
         OUT.print("fits as it is: nothing was lost")
@@ -256,6 +266,7 @@ def _target_dict(target: Target) -> dict[str, Any]:
         "features": sorted(target.features),
         "cflags": list(target.cflags),
         "emulator": target.emulator.machine if target.emulator else None,
+        "memories": [vars(bank) for bank in target.banks],
     }
 
 

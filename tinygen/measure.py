@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import starmap
 from pathlib import Path
@@ -36,8 +36,15 @@ def optimization(optimize: str) -> str:
     return "-Os" if optimize == "size" else "-O2"
 
 
-def measure(files: Mapping[str, bytes], program: Program, plan: Plan, target: Target, optimize: str) -> Memory:
-    """RAM and flash of `files` (the header and the source) for `target`.
+def measure(
+    files: Mapping[str, bytes],
+    program: Program,
+    plan: Plan,
+    target: Target,
+    optimize: str,
+    sections: Sequence[str] = (),
+) -> Memory:
+    """RAM and flash of `files` (the header and the source) for `target`; constants lie in `sections`, too.
 
     Stack comes from gcc's call graph and flash from a linked firmware; without a compiler, stack is None and flash an
     estimate. For the host, the size of constants and an estimate stand for flash.
@@ -48,7 +55,7 @@ def measure(files: Mapping[str, bytes], program: Program, plan: Plan, target: Ta
         for name, data in files.items():
             (folder / name).write_bytes(data)
         stack, compiler = _stack(folder, program.name, target, opt)
-        flash = _flash(folder, program.name, target, opt)
+        flash = _flash(folder, program.name, target, opt, sections)
     return Memory(
         arena=plan.bytes,
         stack=stack.bytes if stack else None,
@@ -89,14 +96,14 @@ def _stack(folder: Path, name: str, target: Target, opt: str) -> tuple[toolchain
         raise
 
 
-def _flash(folder: Path, name: str, target: Target, opt: str) -> toolchain.FlashSize | None:
+def _flash(folder: Path, name: str, target: Target, opt: str, sections: Sequence[str]) -> toolchain.FlashSize | None:
     if target.is_host:
         return None
     try:
         toolchain.find_cross()
     except ToolError:
         return None
-    return toolchain.flash_size(folder, name, target, opt)
+    return toolchain.flash_size(folder, name, target, opt, sections=sections)
 
 
 def parameter_bytes(program: Program) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 from tinygen.ir.program import Program, Step
 from tinygen.ir.types import TensorType
 from tinygen.passes import Outcome
+from tinygen.placement import EVERYTHING_USUAL, Needs, Placement, names, usage
 from tinygen.plan.arena import Plan, demand
 from tinygen.plan.memory import Buffer
 from tinygen.target import Target
@@ -47,6 +48,11 @@ class Memory:
     compiler: str | None
 
     @property
+    def needs(self) -> Needs:
+        """What has to lie somewhere."""
+        return Needs(self.code, self.constants, self.arena, self.stack or 0)
+
+    @property
     def ram(self) -> int:
         return self.arena + (self.stack or 0)
 
@@ -64,6 +70,7 @@ def report(
     outcomes: Sequence[Outcome],
     files: Mapping[str, bytes],
     command: str,
+    placement: Placement = EVERYTHING_USUAL,
 ) -> dict[str, Any]:
     """The report as plain JSON values."""
     return {
@@ -91,6 +98,8 @@ def report(
             "compiler": memory.compiler,
         },
         "macs": program.macs,
+        "memories": [vars(one) | {"used": one.used} for one in usage(program, memory.needs, target, placement)],
+        "constants": _constants(program, placement),
         "memory": [_span(buffer, program, plan) for buffer in demand(program).buffers],
         "inputs": [_port(i, name, program, plan) for i, name in enumerate(program.inputs)],
         "outputs": [_port(i, name, program, plan) for i, name in enumerate(program.outputs)],
@@ -101,6 +110,15 @@ def report(
             for o in outcomes
         ],
     }  # fmt: skip
+
+
+def _constants(program: Program, placement: Placement) -> list[dict[str, Any]]:
+    """The arrays of constants: their names in C and for ``--section``, and where they lie."""
+    words = names(program)
+    return [
+        {"name": c.name, "uses": list(words[c.name]), "bytes": c.bytes, "section": placement.constants.get(c.name)}
+        for c in program.constants
+    ]
 
 
 def _span(buffer: Buffer, program: Program, plan: Plan) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from tinygen import api, toolchain
 from tinygen.assembly import Build
 from tinygen.emit.shared import emit_shared
-from tinygen.errors import UsageError
+from tinygen.errors import BudgetError, UsageError
 from tinygen.files import write_files
 from tinygen.provenance import symbol
 
@@ -40,6 +40,13 @@ def build_shared(models: Sequence[str | Path], name: str | None = None, **option
     they have in common (default: the names of all models, joined).
     """
     builds = [api.build(model, **options) for model in models]
+    for build in builds:
+        for one in build.memories:
+            if one.section and one.holds.get("constants"):
+                raise BudgetError(
+                    f"'{build.name}' fits {build.target.name} only with constants in memory '{one.name}', which "
+                    "several models in one C file cannot use: build them one by one"
+                )
     names = [build.name for build in builds]
     common = symbol(name if name is not None else "_".join(names), given=name is not None)
     if len({*names, common}) <= len(names):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -26,13 +27,22 @@ _CORE = {
     "description": str, "features": list, "cflags": list, "zig": str, "floor": float, "cycles": float, "emulator": str,
     "timing": dict,
 }  # fmt: skip
-_BOARD = {"description": str, "core": str, "ram": int, "flash": int, "clock": int, "energy": dict}
+_BOARD = {"description": str, "core": str, "ram": int, "flash": int, "clock": int, "energy": dict, "memory": list}
 _TIMING = {"source": str, "table": bool, "cycles": dict}
 _ENERGY = {"picojoules": float, "source": str}
-_QEMU_BOARD = {"description": str, "core": str, "qemu": dict}
+_QEMU_BOARD = {"description": str, "core": str, "qemu": dict, "memory": list}
+_BANK = {
+    "name": str, "kind": str, "section": str, "origin": int, "size": int, "cost": float, "cache": int, "source": str,
+}  # fmt: skip
 _QEMU = {"machine": str, "cpu": str, "options": list, "tick_ns": float, "flash": dict, "ram": dict}
 _REGION = {"origin": int, "size": int}
-_OPTIONAL = frozenset({"zig", "floor", "cycles", "timing", "energy", "emulator", "cpu", "options", "tick_ns"})
+_KINDS = ("ram", "flash")
+_OPTIONAL = frozenset(
+    {"zig", "floor", "cycles", "timing", "energy", "emulator", "cpu", "options", "tick_ns"}
+    | {"memory", "section", "cost", "cache", "source"}
+)
+#: What a section may be called: as it is written in C, in a linker script and in its listings.
+SECTION = re.compile(r"\.[A-Za-z_]\w*(\.\w+)*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -44,11 +54,30 @@ class Region:
 
 
 @dataclass(frozen=True)
+class Bank:
+    """One of the memories of a board: `size` bytes from address `origin` on, of `kind` ``ram`` or ``flash``.
+
+    `section`: where C puts what shall lie there; None: it is where the linker puts everything of that kind.
+    `cost` is the cycles of the core that a read of 32 bits takes beyond those of a memory without wait states, in a
+    sequence of reads; `cache` is the bytes of a data cache in front of it, which hold what is read again.
+    """
+
+    name: str
+    kind: str
+    section: str | None
+    origin: int
+    size: int
+    cost: float = 0.0
+    cache: int = 0
+
+
+@dataclass(frozen=True)
 class Emulator:
     """A QEMU machine: `board` is its file in ``targets/boards``, `core` what it emulates.
 
     `cpu` is the value of QEMU's ``-cpu`` where the machine's own is another, `options` are further arguments of QEMU;
     `tick_ns` is the period of one SysTick tick, None where SysTick is missing and instructions cannot be counted.
+    `banks` are its memories besides `flash` and `ram`.
     """
 
     board: str
@@ -59,6 +88,7 @@ class Emulator:
     tick_ns: float | None
     flash: Region
     ram: Region
+    banks: tuple[Bank, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,7 +112,8 @@ class Target:
     instructions per MAC that multiply and add int8, with nothing loaded: what no kernel falls below; None: not known.
     `cycles` are those that an instruction takes on average, `energy` the picojoules of one of the board's cycles; both
     are estimates, and None where nobody has measured them. `timing` is what each class of instructions takes, None
-    where nothing is known.
+    where nothing is known. `banks` are the board's memories, if it has several or their speed is known: one of each
+    kind without a section.
     """
 
     name: str
@@ -99,6 +130,7 @@ class Target:
     cycles: float | None = None
     timing: Timing | None = None
     energy: float | None = None
+    banks: tuple[Bank, ...] = ()
 
     @property
     def is_host(self) -> bool:
@@ -170,12 +202,36 @@ def _board(name: str) -> Target:
     core = replace(_core(_core_of(where, table)), name=name, description=table["description"])
     if "qemu" in table:
         emulator = _emulator(name)
-        return replace(core, emulator=emulator, ram=emulator.ram.size, flash=emulator.flash.size)
+        usual = [
+            Bank(kind, kind, None, region.origin, region.size)
+            for kind, region in (("flash", emulator.flash), ("ram", emulator.ram))
+        ]
+        banks = (*usual, *emulator.banks) if emulator.banks else ()
+        return replace(core, emulator=emulator, ram=emulator.ram.size, flash=emulator.flash.size, banks=banks)
     energy = table.get("energy")
     if energy is not None:
         _check(f"{where} [energy]", energy, _ENERGY)
         energy = energy["picojoules"]
-    return replace(core, ram=table["ram"], flash=table["flash"], clock=table["clock"], energy=energy)
+    banks = _banks(where, table)
+    if banks:
+        sizes = {kind: [bank.size for bank in banks if bank.kind == kind and not bank.section] for kind in _KINDS}
+        if sizes != {kind: [table[kind]] for kind in _KINDS}:
+            raise UsageError(f"{where}: [[memory]] needs one 'ram' and one 'flash' without section, as large as above")
+    return replace(core, ram=table["ram"], flash=table["flash"], clock=table["clock"], energy=energy, banks=banks)
+
+
+def _banks(where: str, board: Mapping[str, Any]) -> tuple[Bank, ...]:
+    """The memories of a board file's ``[[memory]]`` tables."""
+    banks = []
+    for table in board.get("memory", ()):
+        named = f"{where} [[memory]] {table.get('name')}"
+        _check(named, table, _BANK)
+        section = table.get("section")
+        if table["kind"] not in _KINDS or (section is not None and not SECTION.fullmatch(section)):
+            raise UsageError(f'{named}: expected kind = "ram" or "flash", and a section such as ".rodata.qspi"')
+        given = {key: value for key, value in table.items() if key != "source"}
+        banks.append(Bank(**{"section": None, **given}))
+    return tuple(banks)
 
 
 def _emulator(board: str) -> Emulator:
@@ -193,6 +249,7 @@ def _emulator(board: str) -> Emulator:
         tick_ns=qemu.get("tick_ns"),
         flash=_region(f"{where} [qemu] flash", qemu["flash"]),
         ram=_region(f"{where} [qemu] ram", qemu["ram"]),
+        banks=_banks(where, table),
     )
 
 
@@ -226,8 +283,9 @@ def _check(where: str, table: Mapping[str, Any], keys: Mapping[str, type]) -> No
             raise UsageError(f"{where}: unknown key '{key}'; expected {', '.join(keys)}")
         if type(value) is not keys[key]:
             raise UsageError(f"{where}: '{key}' must be of type {keys[key].__name__}, not {type(value).__name__}")
-        if isinstance(value, list) and not all(isinstance(item, str) for item in value):
-            raise UsageError(f"{where}: '{key}' must be a list of strings")
+        items = dict if key == "memory" else str
+        if isinstance(value, list) and not all(isinstance(item, items) for item in value):
+            raise UsageError(f"{where}: '{key}' must be a list of {'tables' if items is dict else 'strings'}")
     for key in keys:
         if key not in table and key not in _OPTIONAL:
             raise UsageError(f"{where}: '{key}' is missing")

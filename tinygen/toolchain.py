@@ -249,10 +249,11 @@ def flash_size(
     opt: str = "-O2",
     compiler: Sequence[str] = (),
     models: Sequence[str] = (),
+    sections: Sequence[str] = (),
 ) -> FlashSize:
     """What ``<folder>/<name>.c`` adds to a firmware that calls ``<name>_run``, with all it draws from libraries.
 
-    With several `models` in the file, the firmware calls each.
+    With several `models` in the file, the firmware calls each. `sections` hold constants, too.
 
     Two firmwares are linked with newlib-nano and ``--gc-sections``, with and without the call; the sizes are the
     difference. `ToolError` for the host, whose programs have no flash.
@@ -267,7 +268,7 @@ def flash_size(
         full = _linked_sections(work, target, opt, (f"-I{folder}", "-DWITH_LIBRARY"))
         empty = _linked_sections(work, target, opt, (f"-I{folder}",))
     grown = {section: full[section] - empty.get(section, 0) for section in full}
-    constants = sum(grown.get(section, 0) for section in (".rodata", ".ARM.exidx", ".ARM.extab"))
+    constants = sum(grown.get(section, 0) for section in (".rodata", ".ARM.exidx", ".ARM.extab", *sections))
     return FlashSize(grown[".text"], constants, grown.get(".data", 0))
 
 

@@ -20,8 +20,10 @@ def build_several(
     models: Sequence[Path], out: Path | None, recipe: Recipe | None, as_json: bool, asked: dict[str, Any]
 ) -> None:
     """Build `models` into one C file in `out`, and print what they need; `asked` are the command's other options."""
-    if asked["weights"] == "blob" or asked["push_rows"] or asked["packages"]:
-        raise UsageError("several models in one C file go with neither --weights blob, --push-rows nor --package")
+    if asked["weights"] == "blob" or asked["push_rows"] or asked["packages"] or asked["sections"]:
+        raise UsageError(
+            "several models in one C file go with neither --weights blob, --push-rows, --section nor --package"
+        )
     asked.pop("options")
     made = build_shared(models, recipe=recipe, **asked)
     folder = made.write(out if out is not None else Path(made.name))

@@ -14,6 +14,7 @@ from tinygen.emit import text
 from tinygen.emit.blob import Blob, blob, fingerprint, in_blob
 from tinygen.emit.loops import loop_text
 from tinygen.ir.program import Program
+from tinygen.placement import EVERYTHING_USUAL, Placement, Usage
 from tinygen.plan.arena import Plan
 from tinygen.resources import template_loader
 from tinygen.version import VERSION
@@ -38,15 +39,19 @@ def environment() -> jinja2.Environment:
     )
 
 
-def emit(program: Program, plan: Plan, provenance: Sequence[str]) -> dict[str, str]:
+def emit(
+    program: Program, plan: Plan, provenance: Sequence[str], placement: Placement = EVERYTHING_USUAL
+) -> dict[str, str]:
     """The generated header and source of `program`. `provenance` lines go into the comment at the top of both."""
-    return _rendered(program, context(program, plan, provenance))
+    return _rendered(program, context(program, plan, provenance, placement))
 
 
-def emit_with_blob(program: Program, plan: Plan, provenance: Sequence[str]) -> tuple[dict[str, str], bytes]:
+def emit_with_blob(
+    program: Program, plan: Plan, provenance: Sequence[str], placement: Placement = EVERYTHING_USUAL
+) -> tuple[dict[str, str], bytes]:
     """The same with the constants in one block, which may lie elsewhere, and that block; see `tinygen.emit.blob`."""
     constants = in_blob(program.constants)
-    usual = context(program, plan, provenance)
+    usual = context(program, plan, provenance, placement)
     filled = [text.constant_text(constant) for constant in constants]
     declared = [replace(constant, text="") for constant in filled]
     hollow = _rendered(program, {**usual, "provenance": [], "constants": declared, "blob": Blob(0, 0, 0, 0)})
@@ -61,7 +66,15 @@ def _rendered(program: Program, context: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def context(program: Program, plan: Plan, provenance: Sequence[str]) -> dict[str, Any]:
+def linker_script(name: str, memories: Sequence[Usage]) -> str:
+    """What puts the sections of `memories` where these are: a script to link with, beside that of a firmware."""
+    regions = [text.region_text(memory) for memory in memories]
+    return environment().get_template("sections.ld.j2").render({**named(name), "regions": regions})
+
+
+def context(
+    program: Program, plan: Plan, provenance: Sequence[str], placement: Placement = EVERYTHING_USUAL
+) -> dict[str, Any]:
     """What the templates of a model are rendered with."""
     p = f"{program.name}_"
     steps = text.call_texts(p, program, plan)
@@ -78,7 +91,9 @@ def context(program: Program, plan: Plan, provenance: Sequence[str]) -> dict[str
         "pushed": program.pushed is not None,
         "quantizes": any(port.narrow for port in inputs),
         "outputs": [text.port_text(p, "output", i, n, program, plan) for i, n in enumerate(program.outputs)],
-        "constants": [text.constant_text(c) for c in program.constants],
+        "constants": text.placed_texts(program, placement),
+        "sections": text.section_texts(placement),
+        "arena_section": placement.arena,
         "blob": None,
         "narrow": text.narrow_types(program),
         "kernels": [f"kernels/{name}.c.j2" for name in program.templates],

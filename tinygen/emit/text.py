@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from tinygen.emit.items import CallText, FieldText, LoopText
 from tinygen.ir.program import Constant, Invocation, Operand, Program, Step
 from tinygen.ir.types import Array, DType, TensorType
 from tinygen.kernels.biases import STRUCTS, TYPES, Narrow
+from tinygen.placement import Placement, Usage, macro
 from tinygen.plan.arena import Plan
 
 #: Width of a line of constants, in characters.
@@ -24,10 +25,33 @@ _SMALLEST = {-(2**31): "INT32_MIN", -(2**63): "INT64_MIN"}
 
 @dataclass(frozen=True)
 class ConstantText:
+    """An array as C; `where` is the macro that says where it lies, by the end of its name."""
+
     name: str
     ctype: str
     length: int
     text: str
+    where: str = "CONST"
+
+
+@dataclass(frozen=True)
+class SectionText:
+    """A section of constants, and the end of its macro's name."""
+
+    name: str
+    macro: str
+
+
+@dataclass(frozen=True)
+class RegionText:
+    """A memory as a linker script has it, and the section that belongs there; `empty`: without contents."""
+
+    label: str
+    access: str
+    origin: int
+    size: int
+    section: str
+    empty: bool
 
 
 @dataclass(frozen=True)
@@ -60,6 +84,25 @@ class PortText:
     functions: tuple[str, ...]
     rows: int
     row_elements: int
+
+
+def section_texts(placement: Placement) -> list[SectionText]:
+    """The sections in which constants lie."""
+    return [SectionText(section, f"CONST_{macro(section)}") for section in placement.sections]
+
+
+def placed_texts(program: Program, placement: Placement) -> list[ConstantText]:
+    """All constants, each with the macro of its section."""
+    macros = {section.name: section.macro for section in section_texts(placement)}
+    where = {constant: macros[section] for constant, section in placement.constants.items()}
+    return [replace(constant_text(c), where=where.get(c.name, "CONST")) for c in program.constants]
+
+
+def region_text(memory: Usage) -> RegionText:
+    """`memory` in a linker script."""
+    access = "rx" if memory.kind == "flash" else "rw"
+    section = str(memory.section)
+    return RegionText(macro(section), access, memory.origin or 0, memory.size or 0, section, memory.kind == "ram")
 
 
 def constant_text(constant: Constant) -> ConstantText:

@@ -31,7 +31,7 @@ class Section:
 
 def sections(report: Report, profile: Report | None = None) -> list[Section]:
     """The pictures that `report` (report.json) has data for. `profile` is what ``tinygen profile --json`` prints."""
-    made = [_budget(report), _memory(report), _flash(report)]
+    made = [_budget(report), *_memories(report), _memory(report), _flash(report)]
     if profile is not None:
         made.append(_instructions(profile))
     if report.get("quantization"):
@@ -65,6 +65,22 @@ def _limited(name: str, parts: tuple[tuple[str, int, str], ...], limit: int | No
     of = f" of {limit:,}" if limit else " bytes"
     drawn = tuple(Part(value / (limit or 1), kind, f"{what}: {value:,} bytes") for what, value, kind in parts)
     return Bar(name, f"{total:,}{of}", drawn)
+
+
+def _memories(report: Report) -> Iterator[Section]:
+    """How full each memory is, where there are others than the usual ones."""
+    memories = report.get("memories", ())
+    if not any(memory["used"] for memory in memories if memory["section"]):
+        return
+    colours = {"arena": "a", "stack": "b", "constants": "c", "code": "d"}
+    bars = tuple(
+        _limited(one["name"], tuple((word, size, colours[word]) for word, size in one["holds"].items()), one["size"])
+        for one in memories
+    )
+    whole = 1.0 if all(one["size"] for one in memories) else None
+    named = [f"{one['name']} is section {one['section']}" for one in memories if one["section"] and one["used"]]
+    words = f"What lies in each memory: {'; '.join(named)}."
+    yield Section("memories", Chart("Memories", bars, whole), words, tuple((c, w) for w, c in colours.items()))
 
 
 def _memory(report: Report) -> Section:

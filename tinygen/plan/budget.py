@@ -32,6 +32,16 @@ class Budget:
     ram_source: str = "--ram"
     flash_source: str = "--flash"
 
+    @property
+    def whole_ram(self) -> bool:
+        """Whether the limit is for all RAM together, not for a board's main one."""
+        return self.ram_source == "--ram"
+
+    @property
+    def whole_flash(self) -> bool:
+        """Whether the limit is for all flash together, not for a board's main one."""
+        return self.flash_source == "--flash"
+
 
 def check_budget(budget: Budget, ram: int, flash: int, program: Program, plan: Plan) -> None:
     """Raise `BudgetError` if `ram` or `flash` (bytes needed) exceed the budget, naming what takes most."""

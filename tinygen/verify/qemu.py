@@ -15,8 +15,10 @@ from pathlib import Path
 
 from tinygen import toolchain
 from tinygen.clang import compiler_for
+from tinygen.emit.render import linker_script
 from tinygen.errors import ToolError, UsageError, VerificationError
 from tinygen.ir.types import Array
+from tinygen.placement import Usage
 from tinygen.target import Emulator, Region, Target, all_targets
 from tinygen.verify import harness
 from tinygen.verify.blocks import Blocks, run_logged
@@ -33,6 +35,8 @@ SHIFT = 8
 WRAP_INSTRUCTIONS = 5
 #: Bytes of stack, at least; and what the harness itself may need of it beyond the model.
 STACK, HARNESS_STACK = 4096, 512
+#: Bytes that the harness has around the arena, at most.
+HARNESS_ARENA = 256
 
 STATIC = ("startup.c", "semihosting.c", "measure.c", "machine.h")
 LINK = ("--specs=nano.specs", "-nostartfiles", "-Wl,--gc-sections")
@@ -166,8 +170,10 @@ def _link(
     for machine in _machines(preferred):
         context = {"flash": machine.flash, "ram": machine.ram, "stack": stack_size(build)}
         harness.render(folder, "link.ld", context)
+        (folder / "sections.ld").write_text(linker_script(build.name, _elsewhere(build, machine)), encoding="utf-8")
+        scripts = ("-T", folder / "sections.ld", "-T", folder / "link.ld")
         try:
-            toolchain.run([*compiler, *LINK, "-T", folder / "link.ld", *objects, "-o", folder / "program.elf"])
+            toolchain.run([*compiler, *LINK, *scripts, *objects, "-o", folder / "program.elf"])
             return machine
         except ToolError as error:
             found = re.search(r"region `(\w+)' overflowed by (\d+) bytes", str(error))
@@ -175,6 +181,18 @@ def _link(
                 raise
             overflow = f"{int(found[2]):,} bytes more {found[1].replace('FLASH', 'flash')} than {machine.board} has"
     raise ToolError(f"'{build.name}' cannot be emulated: it needs {overflow}, the largest machine with this core")
+
+
+def _elsewhere(build: BuildDir, machine: Emulator) -> list[Usage]:
+    """The build's sections, one after the other in those memories of the machine that a program does without."""
+    at = {bank.kind: bank.origin for bank in machine.banks}
+    found = list[Usage]()
+    for memory in build.report.get("memories", ()):
+        kind, size = memory["kind"], -(-(sum(memory["holds"].values()) + HARNESS_ARENA) // 8) * 8
+        if memory["section"] is not None and any(memory["holds"].values()) and kind in at:
+            found.append(Usage(memory["name"], kind, memory["section"], at[kind], size, 0.0, memory["holds"]))
+            at[kind] += size
+    return found
 
 
 def _machines(preferred: Emulator) -> list[Emulator]:
