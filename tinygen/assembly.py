@@ -153,4 +153,5 @@ class Order:
         flash = build.report["flash"]["total"] if self.budget.whole_flash else usual["flash"]
         check_budget(self.budget, ram, flash, build.program, build.plan)
         for one in build.memories:
-            one.check(self.target.name)
+            if one.section is not None:
+                one.check(self.target.name)
