@@ -27,6 +27,16 @@ from tinygen.ops.convolution import ConvAttrs, input_of, limits_of, multipliers_
 BANDS = (1024, 2048, 3072, 4096, 6144, 8192, 10240, 12288, 16384)
 #: Bytes of widened rows in a depthwise convolution, roughly.
 BAND_BYTES = 4096
+#: Templates of whatever reads windows; of convolutions by bands of them.
+WINDOWS = (
+    "common/requantize",
+    "common/dsp",
+    "common/down",
+    "common/dsp_widen",
+    "common/dsp_widen_more",
+    "common/dsp_windows",
+)
+USES = (*WINDOWS, "common/dsp_products")
 Params = dict[str, int | float | Array]
 
 
@@ -132,14 +142,7 @@ def kernel(most: int) -> Kernel:
         function="conv_2d_dsp",
         launch=partial(launch, most=most),
         accepts=accepts,
-        uses=(
-            "common/requantize",
-            "common/dsp",
-            "common/down",
-            "common/dsp_widen",
-            "common/dsp_products",
-            "common/dsp_windows",
-        ),
+        uses=USES,
         requires=frozenset({"dsp"}),
         overlap=in_bands,
         speed=partial(speed, most=most),

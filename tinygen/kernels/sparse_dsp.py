@@ -86,9 +86,6 @@ def dense_speed(coded: bool, call: Call[Any]) -> float:
     return float((1.8 + UNPACKING * coded) * BLOCKS.share(rows) + 2 / len(rows) + 30 / rows.shape[1])
 
 
-COMMON = ("common/requantize", "common/indices", "common/dsp", "common/down")
-
-
 def convolution(coded: bool, most: int) -> Kernel:
     """CONV_2D with about `most` bytes of widened windows."""
     return Kernel(
@@ -98,11 +95,9 @@ def convolution(coded: bool, most: int) -> Kernel:
         launch=partial(launch, coded, most),
         accepts=partial(accepts, coded),
         uses=(
-            *COMMON,
-            "common/dsp_widen",
-            "common/dsp_products",
-            "common/dsp_windows",
+            *dsp.USES,
             "conv_2d/dsp",
+            "common/indices",
             "common/blocks",
             "common/dsp_blocks_widen",
             "common/dsp_blocks",
@@ -127,7 +122,14 @@ KERNELS = tuple(
             function="sparse_dsp_blocks",
             launch=partial(dense_launch, coded),
             accepts=partial(dense_accepts, coded),
-            uses=(*COMMON, "common/blocks", "common/dsp_blocks_dot"),
+            uses=(
+                "common/requantize",
+                "common/indices",
+                "common/dsp",
+                "common/down",
+                "common/blocks",
+                "common/dsp_blocks_dot",
+            ),
             requires=frozenset({"dsp"}),
             overlap=rows_copied,
             speed=partial(dense_speed, coded),
