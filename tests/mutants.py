@@ -83,8 +83,8 @@ MUTANTS = (
     Mutant(
         "an offset in the arena",
         "tinygen/emit/text.py",
-        'f"a + {plan.offsets[operand.name]}"',
-        'f"a + {plan.offsets[operand.name] // 16 * 16}"',
+        'f"a + {plan.offsets[operand.name] + operand.offset}"',
+        'f"a + {plan.offsets[operand.name] // 16 * 16 + operand.offset}"',
         "tests/differential",
     ),
     Mutant(
@@ -97,8 +97,8 @@ MUTANTS = (
     Mutant(
         "in place where a kernel still reads what it overwrites",
         "tinygen/kernels/base.py",
-        "    return ()",
-        "    return (0,)",
+        "    return {}",
+        "    return {0: Room(0)}",
         "tests/differential",
     ),
     Mutant(
@@ -292,7 +292,7 @@ MUTANTS = (
     ),
     Mutant(
         "mve: a register of the blocks' assembly",
-        "templates/kernels/common/mve_blocks.c.j2",
+        "templates/kernels/common/mve_blocks_rows.c.j2",
         'GATHER("r9", "r6")',
         'GATHER("r9", "r4")',
         "tests/operators/test_forms_cores.py::test_blocks_on_a_core[mve]",
@@ -362,9 +362,9 @@ MUTANTS = (
     ),
     Mutant(
         "dsp: memory that is to spare",
-        "tinygen/selection.py",
-        "free is None or o.scratch <= free",
-        "True",
+        "tinygen/layout.py",
+        "o for o in options if o.scratch <= free",
+        "o for o in options",
         "tests/operators/test_dsp.py::test_memory_is_taken_where_there_is_room",
     ),
     Mutant(

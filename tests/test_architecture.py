@@ -11,6 +11,8 @@ import jinja2
 import jinja2.nodes as j
 import pytest
 
+from tests.mutants import MUTANTS, Mutant
+
 ROOT = Path(__file__).parents[1]
 
 #: Modules and packages of tinygen, a line for each stage: a module may import from its own package and earlier lines.
@@ -196,3 +198,9 @@ def test_the_template_rule_allows_holes() -> None:
         "{% for i in a %}{{ m(i) }}{% if not i.z %},{% endif %}{% endfor %}"
     )
     assert computations(source) == []
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_deliberate_bugs_fit_the_code(mutant: Mutant) -> None:
+    """What `make mutants` breaks is there, once: a list that lags behind the code would go unnoticed until then."""
+    assert (ROOT / mutant.file).read_text(encoding="utf-8").count(mutant.old) == 1
