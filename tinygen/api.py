@@ -14,7 +14,7 @@ from typing import Literal, get_args
 from tinygen import frontends, inspection
 from tinygen.assembly import Build, Order
 from tinygen.compress import Bought
-from tinygen.compress.recipe import Recipe
+from tinygen.compress.recipe import Recipe, fits_all
 from tinygen.compress.recipe import read as read_recipe
 from tinygen.data.calibration import Source, load_samples
 from tinygen.data.preprocessing import Preprocessing
@@ -125,7 +125,7 @@ def build(
             "for what fits, such as --flash 64K"
         )
     passes = lossless(without)
-    compression = Compression(techniques, goal, optimize, data, heard, passes)
+    compression = Compression(techniques, goal, optimize, data, heard, passes, fits_all(recipe))
     needed = calibration if not searchable or needs_quantization(graph) else None
     made = shrink(graph, info.file, needed, preprocessing, compression, mixed)
     prefix = symbol(name if name is not None else made.graph.name, given=name is not None)
@@ -230,7 +230,8 @@ def compress_model(
     techniques = read_recipe(recipe)
     if not techniques:
         raise UsageError("the recipe has no technique: pass --recipe FILE, or techniques such as --share 16")
-    return shrink(graph, info.file, calibration, preprocessing, Compression(techniques, goal, optimize, data, heard))
+    wanted = Compression(techniques, goal, optimize, data, heard, fits_all=fits_all(recipe))
+    return shrink(graph, info.file, calibration, preprocessing, wanted)
 
 
 def integer_model(

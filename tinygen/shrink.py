@@ -27,6 +27,11 @@ from tinygen.target import Target
 
 #: One calibration sample of so many is held back to judge compression by, where there are at least `FEWEST`.
 HELD_BACK, FEWEST = 4, 8
+#: What is said of a recipe that leaves nothing to judge by.
+FITTED = (
+    "the recipe is fitted to all calibration samples, so that what compression loses is judged on samples that it has "
+    "seen: pass others with --data"
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Compression:
 
     `target` and `optimize` are what costs are measured for, `data` holds samples (with labels) to judge with instead of
     calibration samples, and `heard` gets a line for each technique as soon as it is known; the lossless
-    `passes` run before and after each.
+    `passes` run before and after each. With `fits_all`, techniques are fitted to what is held back of calibration, too.
     """
 
     techniques: Sequence[Technique]
@@ -44,6 +49,7 @@ class Compression:
     data: Source | None = None
     heard: Callable[[Bought], None] = field(default=lambda bought: None)
     passes: Sequence[Pass] = LOSSLESS
+    fits_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,9 @@ def shrink(
         made = quantize(graph, samples, Options(wide=mixed))
         return Shrunk(made.graph, made.report)
     start, evidence = started(graph, calibration, compression.data, preprocessing)
+    if compression.fits_all and compression.data is None:
+        warnings.warn(FITTED, stacklevel=2)
+        evidence = evidence.fitting_all()
     small, bought = compress(
         start.graph,
         compression.techniques,

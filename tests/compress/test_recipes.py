@@ -56,7 +56,7 @@ class Asks:
     stage: ClassVar[Stage] = Stage.STORAGE
 
     def run(self, graph: Graph, evidence: Evidence) -> Result:
-        return Result(graph, (), ("there is nothing to ask for",))
+        return Result(graph, (), (f"{len(evidence.samples)} samples ask for nothing",))
 
 
 @pytest.fixture(autouse=True)
@@ -107,11 +107,23 @@ def test_options_become_techniques() -> None:
     assert recipe.read(None) == () and recipe.words((Asks(),)) == ["--recipe", "RECIPE"]
 
 
+def test_a_recipe_may_be_fitted_to_all_samples(model: Path, tmp_path: Path) -> None:
+    made = written(tmp_path, recipe.dumps({"samples": "all", "technique": [{"name": "asks"}]}))
+    assert made.read_text().startswith('samples = "all"\n\n[[technique]]') and recipe.load(made) == (Asks(),)
+    asked = lambda **others: tinygen.compress_model(model, made, {"x": samples()}, **others).bought[-1].declined  # noqa: E731  # short
+    with pytest.warns(UserWarning, match="judged on samples that it has seen"):
+        assert asked() == ("16 samples ask for nothing",)
+    assert asked(data={"x": samples(3)}) == ("16 samples ask for nothing",), "as ever, and without a warning"
+    plain = written(tmp_path, recipe.dumps({"technique": [{"name": "asks"}]}))
+    assert tinygen.compress_model(model, plain, {"x": samples()}).bought[-1].declined == ("12 samples ask for nothing",)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("x = 1", r"recipe.toml: expected \[\[technique\]\] tables"),
         ("[[technique", "recipe.toml: not a TOML file"),
+        ('samples = 3\n[[technique]]\nname = "asks"', 'recipe.toml: expected samples = "all", or no such line, got 3'),
         ('[[technique]]\nname = "prune"', r"technique 1: expected name to be one of coarse, asks, got 'prune'"),
         (
             '[[technique]]\nname = "coarse"\nsteps = 3',

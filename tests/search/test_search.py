@@ -24,6 +24,7 @@ from tinygen.search import Candidate, Effort, Found, Goal, Problem, Progress, St
 from tinygen.search.aiming import LOST
 from tinygen.search.base import silent
 from tinygen.search.bases import structures
+from tinygen.search.last import fitted_to_all
 from tinygen.search.picture import picture
 from tinygen.search.ranking import frontier
 from tinygen.search.seeds import seeded
@@ -174,6 +175,32 @@ def test_the_linker_has_told_the_sizes_of_a_frontier_without_limits() -> None:
         _, lines = compress(task.graph, of_content(candidate.recipe, "front"), task.evidence, TARGET)
         assert lines[-1].flash == candidate.cost.flash
     assert len(found.frontier) > 1
+
+
+def test_what_is_chosen_is_fitted_to_all_samples_at_last() -> None:
+    """If it still fits, is no noisier, and if there are samples that it has not seen; its quality stays what it was."""
+    task = there()
+    made = engine.Search(replace(task, spare=True), Goal(flash=1 << 20), TINY, silent, None)
+    made.start()
+    one = made.candidate(next(iter(settings(1))), "uniform")
+    last = fitted_to_all(made, replace(one, loss=1.0))
+    assert last is not None and last.candidate.quality == one.quality
+    again, _ = compress(
+        task.graph,
+        of_content(last.candidate.recipe, "last"),
+        task.evidence.fitting_all(),
+        TARGET,
+        passes=made.problem.passes,
+    )
+    assert {n: v.tobytes() for n, v in again.constants.items()} == {
+        n: v.tobytes() for n, v in last.graph.constants.items()
+    }
+    assert last.candidate.recipe["samples"] == "all"
+    assert fitted_to_all(made, replace(one, loss=0.0)) is None, "noisier"
+    made.goal = Goal(weights=one.cost.weights - 1)
+    assert fitted_to_all(made, replace(one, loss=1.0)) is None, "does not fit"
+    made.goal, made.problem = Goal(flash=1 << 20), replace(made.problem, spare=False)
+    assert fitted_to_all(made, replace(one, loss=1.0)) is None, "nothing is to spare"
 
 
 def test_zeros_are_placed_so_that_they_just_fit() -> None:

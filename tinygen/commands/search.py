@@ -15,7 +15,7 @@ from rich.table import Table
 
 from tinygen.commands.progress import Display, interruptible
 from tinygen.commands.terminal import OUT, json_option, preprocessed, shape_option
-from tinygen.compress import Bought
+from tinygen.compress import Bought, recipe
 from tinygen.plan.budget import parse_bytes
 from tinygen.search import energy
 from tinygen.search.base import EFFORTS, Candidate, Found
@@ -132,7 +132,10 @@ def print_search(found: Found, target: Target, before: Mapping[str, Any], after:
     sizes = f"{before['flash']['total']:,} bytes of flash and {before['ram']['total']:,} of RAM"
     if found.goal.instructions is not None:
         sizes += f", {found.start.cost.instructions:,} instructions"
-    OUT.print(f"The plain model takes {sizes}: of {len(found.judged)} candidates, this one loses least and fits.\n")
+    OUT.print(f"The plain model takes {sizes}: of {len(found.judged)} candidates, this one loses least and fits.")
+    if recipe.SAMPLES in found.candidate.recipe:
+        OUT.print("What is lost was measured on samples held back; after that, it was fitted to these, too.")
+    OUT.print()
     _print_steps(found)
     OUT.print()
     _print_layers(found.bought, before["layers"], after["layers"])

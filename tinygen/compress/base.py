@@ -6,9 +6,11 @@ from __future__ import annotations
 import fnmatch
 import glob
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any, Protocol
+
+import numpy as np
 
 from tinygen.errors import UsageError
 from tinygen.ir.graph import Graph, Node
@@ -44,6 +46,12 @@ class Evidence:
     truth: Sequence[Real] | None = None
     classes: Array | None = None
     teacher: Graph | None = None
+
+    def fitting_all(self) -> Evidence:
+        """The same, but with samples that are held back among those for fitting, behind the others."""
+        known = self.classes is not None and self.labels is not None
+        classes = np.concatenate([self.classes, self.labels]) if known else None
+        return replace(self, samples=[*self.samples, *self.held_back], classes=classes)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@
     values = 16
 
 A key is a field of the technique; `layers` gives layers whose name matches a pattern another value for its main field,
-or leaves them out with "none".
+or leaves them out with "none". ``samples = "all"`` before the first technique: samples that are held back to judge by
+are fitted to as well, as a search does once it has chosen.
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-#: What leaves layers out.
-NONE = "none"
+#: What leaves layers out; the key that says which samples are fitted to, and its value for all.
+NONE, SAMPLES, ALL = "none", "samples", "all"
+#: What a file may hold.
+KEYS = {"technique", SAMPLES}
 #: A TOML file, the values of the main settings by technique, or the techniques themselves.
 Recipe = str | Path | Mapping[str, Any] | Sequence[Technique]
 
@@ -77,21 +80,31 @@ def words(recipe: Recipe | None) -> list[str]:
     return [word for option, value in pairs for word in ([option] if value is True else [option, str(value)])]
 
 
+def fits_all(recipe: Recipe | None) -> bool:
+    """Whether `recipe` is a file that asks to fit to samples which are held back, too."""
+    return isinstance(recipe, str | Path) and _content(Path(recipe)).get(SAMPLES) == ALL
+
+
 def load(path: Path) -> tuple[Technique, ...]:
     """The techniques in the TOML file `path`. Raises `UsageError`, which names the entry and what was expected."""
+    return of_content(_content(path), path.name)
+
+
+def _content(path: Path) -> dict[str, Any]:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read recipe '{path}': {error.strerror}") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path.name}: not a TOML file ({error})") from None
-    return of_content(content, path.name)
 
 
 def of_content(content: Mapping[str, Any], where: str) -> tuple[Technique, ...]:
     """The techniques of what a TOML file holds; `where` names it in messages."""
-    entries = content.get("technique")
-    if set(content) != {"technique"} or not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+    entries, samples = content.get("technique"), content.get(SAMPLES, ALL)
+    if samples != ALL:
+        raise UsageError(f'{where}: expected {SAMPLES} = "{ALL}", or no such line, got {samples!r}')
+    if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries) or set(content) - KEYS:
         raise UsageError(f"{where}: expected [[technique]] tables with a name each, and nothing else")
     made = tuple(_technique(f"{where}: technique {i + 1}", dict(e)) for i, e in enumerate(entries))
     check_order(made)
@@ -156,9 +169,10 @@ def _keys(known: Sequence[str] | Mapping[str, Any], main: Field[Any] | None) -> 
 
 
 def dumps(content: Mapping[str, Any]) -> str:
-    """The TOML file of a recipe, which `load` reads: ``{"technique": [{"name": …, …}, …]}``."""
+    """The TOML file of a recipe, which `load` reads: ``{"technique": [{"name": …, …}, …]}``, perhaps with samples."""
+    first = [f"{SAMPLES} = {_toml(content[SAMPLES])}"] if SAMPLES in content else []
     tables = ("\n".join(["[[technique]]", *_assignments(entry)]) for entry in content["technique"])
-    return "\n\n".join(tables) + "\n"
+    return "\n\n".join([*first, *tables]) + "\n"
 
 
 def _assignments(entry: Mapping[str, Any]) -> list[str]:

@@ -209,7 +209,7 @@ def silent(progress: Progress) -> None:
 class Problem:
     """An int8 graph, samples to fit it to and to judge it by, and what it is to be compiled for.
 
-    `float_io`: with inputs and outputs in float32.
+    `float_io`: with inputs and outputs in float32. `spare`: what is held back may be fitted to once all is chosen.
     """
 
     graph: Graph
@@ -218,6 +218,7 @@ class Problem:
     optimize: Optimize = "balanced"
     passes: Sequence[Pass] = LOSSLESS
     float_io: bool = False
+    spare: bool = False
 
 
 @dataclass(frozen=True)

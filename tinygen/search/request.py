@@ -132,7 +132,8 @@ def find(
     """
     study = options.kept()
     start, evidence = started(problem.graph, calibration, data, preprocessing)
-    ready = replace(problem, graph=start.graph, evidence=evidence)
+    spare = data is None and len(evidence.samples) > len(evidence.held_back)
+    ready = replace(problem, graph=start.graph, evidence=evidence, spare=spare)
     return start.quantization, search(ready, goal, effort_of(options.effort or "normal"), study, options.heard)
 
 

@@ -13,10 +13,11 @@ from tinygen.compress.base import Sample
 from tinygen.ir import store
 from tinygen.passes.base import macs
 from tinygen.search.aiming import aimed, matched, spread
-from tinygen.search.base import Candidate, Effort, Found, Goal, Heard, Problem, Study, silent
+from tinygen.search.base import Candidate, Cost, Effort, Found, Goal, Heard, Problem, Study, silent
 from tinygen.search.bases import Base, Step, structures
 from tinygen.search.engine import PLAIN, Search, Start
 from tinygen.search.knapsack import Knapsack, total_noise
+from tinygen.search.last import Fitted, fitted_to_all
 from tinygen.search.ranking import frontier, rank
 from tinygen.search.recovery import recovered
 from tinygen.search.sampling import sampled
@@ -151,7 +152,10 @@ def _promises(plain: Start, base: Base) -> bool:
 
 
 def found(made: Search, start: Candidate) -> Found:
-    """The outcome: the best candidate with its true cost, by the linker, and counted instructions."""
+    """The outcome: the best candidate with its true cost, by the linker, and counted instructions.
+
+    Where samples were held back only to choose it by, it is fitted to these, too.
+    """
     made.begin("check", 1)
     goal, ranked = made.goal, sorted(made.candidates, key=lambda key: rank(made.goal, made.candidates[key]))
     looked = list[str]()
@@ -163,13 +167,15 @@ def found(made: Search, start: Candidate) -> Found:
         if goal.excess(cost) <= goal.excess(candidate.cost):
             break
     key = min(looked, key=lambda k: rank(goal, made.candidates[k]))
+    lines, graph = bought(made, key), made.made[key][0]
+    last = fitted_to_all(made, made.candidates[key])
+    if last is not None:
+        made.candidates[key], graph = last.candidate, last.graph
+        lines = with_sizes(made, lines, last)
     best = made.candidates[key]
     made.step(best)
     judged = tuple(made.candidates.values())
-    fits = goal.met(best)
-    return Found(
-        made.made[key][0], best, start, bought(made, key), frontier(judged), judged, fits, goal, made.effort.name
-    )
+    return Found(graph, best, start, lines, frontier(judged), judged, goal.met(best), goal, made.effort.name)
 
 
 def bought(made: Search, key: str) -> tuple[Bought, ...]:
@@ -183,6 +189,19 @@ def bought(made: Search, key: str) -> tuple[Bought, ...]:
             cost, quality = start.cost, start.quality
         else:
             cost, quality = made.costs.of(step.graph), made.judge.judged(step.graph)[0]
-        sizes = cost.weights, cost.constants, cost.flash, cost.ram
-        lines.append(Bought(step.name, step.done, step.declined, *sizes, macs(step.graph), quality))
+        lines.append(Bought(step.name, step.done, step.declined, *_sizes(cost), macs(step.graph), quality))
     return tuple(lines)
+
+
+def with_sizes(made: Search, lines: Sequence[Bought], last: Fitted) -> tuple[Bought, ...]:
+    """`lines` with what the steps to `last` did and take; its quality is what it was before."""
+    costs = [*(made.costs.of(step.graph) for step in last.steps[:-1]), last.candidate.cost]
+    new = (
+        Bought(step.name, step.done, step.declined, *_sizes(cost), macs(step.graph), line.quality)
+        for line, step, cost in zip(lines[1:], last.steps, costs, strict=True)
+    )
+    return lines[0], *new
+
+
+def _sizes(cost: Cost) -> tuple[int, int, int, int]:
+    return cost.weights, cost.constants, cost.flash, cost.ram

@@ -12,7 +12,7 @@ from tinygen.search.engine import Search
 from tinygen.search.ways import STORED, Entry
 
 #: Shares of zeros that are tried, and how many of them; values of what is left.
-LEAST, MOST, TRIES, VALUES = 0.1, 0.97, 3, 16
+LEAST, MOST, TRIES, VALUES = 0.1, 0.97, 3, 8
 #: Zeros are worth it if those that are the same for all layers have at most so many times the noise of what is no
 #: larger than they by a share of SLACK.
 HOPE, SLACK = 2.0, 0.05
