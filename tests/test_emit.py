@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,8 @@ from tests.strategies import MANY
 from tests.tflite_builder import ModelBuilder
 from tinygen import api
 from tinygen.emit import render
-from tinygen.emit.text import WIDTH, constant_text, field_texts, float_literal, literal, plain
+from tinygen.emit.comments import listed, plain
+from tinygen.emit.text import WIDTH, constant_text, field_texts, float_literal, literal
 from tinygen.errors import UsageError
 from tinygen.ir.graph import Attrs, Graph, Node
 from tinygen.ir.program import Constant
@@ -220,6 +222,23 @@ def test_fields_of_every_kind() -> None:
     fields = {"n": 3, "m": np.int64(-5), "x": 0.5, "y": np.float32(0.1), "yes": True, "w": "c7"}
     values = {f.name: f.value for f in field_texts("kws_", fields)}
     assert values == {"n": "3", "m": "-5", "x": "0.5f", "y": "0.1f", "yes": "1", "w": "kws_c7"}
+
+
+def test_comments_tell_which_steps_need_what() -> None:
+    b = ModelBuilder()
+    first, middle, last, result = (b.tensor((2, 3), "int8", 0.1, -7) for _ in range(4))
+    b.op("ELU", [first], [middle])
+    b.op("MAXIMUM", [middle, b.tensor((3,), "int8", 0.1, -7, np.array([1, 2, 3]))], [last])
+    b.op("ELU", [last], [result])
+    text = api.build(load(b.finish([first], [result])), "host", name="m").files["m.c"].decode()
+    assert re.findall(r"m_c\d+\[\d+\].*/\* (.*) \*/", text) == ["table of step 0, step 2", "input of step 1"]
+    assert re.findall(r"m_p\d+ = .*/\* (.*) \*/", text) == ["step 0", "step 1", "step 2"]
+    assert re.findall(r"/\* Step (\d), (\w+)", text) == [("0", "ELU"), ("1", "MAXIMUM"), ("2", "ELU")]
+
+
+def test_long_lists_are_cut() -> None:
+    assert listed(["a", "b", "a"]) == "a, b"
+    assert listed(list("abcdef")) == "a, b, c, d and 2 more"
 
 
 # --- The header ---------------------------------------------------------------------------------------------------

@@ -100,6 +100,6 @@ def provenance(command: str, info: ModelInfo, target: Target, program: Program, 
     return [
         command,
         f"model:  {info.file}, SHA-256 {info.sha256}",
-        f"target: {target.name} ({target.core})",
+        f"target: {target.name}" + (f" ({target.core})" if target.core != target.name else ""),
         f"RAM:    {layout.bytes} bytes of arena; constants: {program.constant_bytes} bytes; MACs: {program.macs}",
     ]

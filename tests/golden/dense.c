@@ -25,16 +25,16 @@
 #endif
 
 /* Constants: weights, biases, multipliers, tables. */
-static const int8_t dense_c0[6] DENSE_CONST = {
+static const int8_t dense_c0[6] DENSE_CONST = { /* weights of step 0 */
     1, -2, 3, -128, 0, 127,
 };
-static const int32_t dense_c1[2] DENSE_CONST = {
+static const int32_t dense_c1[2] DENSE_CONST = { /* bias of step 0 */
     98, -1048575,
 };
-static const int32_t dense_c2[1] DENSE_CONST = {
+static const int32_t dense_c2[1] DENSE_CONST = { /* multipliers of step 0 */
     1073741824,
 };
-static const int8_t dense_c3[1] DENSE_CONST = {
+static const int8_t dense_c3[1] DENSE_CONST = { /* shifts of step 0 */
     -3,
 };
 
@@ -137,7 +137,7 @@ static DENSE_INLINE void dense_fully_connected(const dense_fully_connected_t *k,
 }
 
 /* Parameters of each call. */
-static const dense_fully_connected_t dense_p0 = {
+static const dense_fully_connected_t dense_p0 = { /* step 0 */
     .rows = 1,
     .depth = 3,
     .units = 2,
@@ -159,9 +159,9 @@ static DENSE_NOINLINE void dense_call_0(const void *r0, void *w0)
 
 void dense_run(dense_arena_t *arena)
 {
-    uint8_t *const a = arena->bytes;
+    uint8_t *const a = arena->bytes; /* of calls: inputs, outputs, scratch memory */
 
-    /* 0 FULLY_CONNECTED dense: int8[1,3] -> int8[1,2], 6 MACs */
+    /* Step 0, FULLY_CONNECTED dense: int8[1,3] -> int8[1,2], 6 MACs */
     dense_call_0(a + 0, a + 8);
     DENSE_HOOK(0);
 }

@@ -14,7 +14,7 @@ class FieldText:
 
 @dataclass(frozen=True)
 class CallText:
-    """One kernel call; `formals` and `actuals` are those of the function that wraps it."""
+    """One kernel call, which the steps in `comment` make; `formals` and `actuals` are those of what wraps it."""
 
     index: int
     function: str
@@ -23,6 +23,7 @@ class CallText:
     formals: tuple[str, ...]
     actuals: tuple[str, ...]
     pointers: tuple[str, ...]
+    comment: str
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tinygen.emit.comments import plain
 from tinygen.emit.items import ActionText, AdvanceText, CallText, CursorText, LoopText, ShiftText
-from tinygen.emit.text import constant_text, plain, pointer
+from tinygen.emit.text import constant_text, pointer
 from tinygen.ir.program import Action, Constant, Loop, Shift
 from tinygen.plan.arena import Plan
 

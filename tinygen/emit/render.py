@@ -12,6 +12,7 @@ import jinja2
 
 from tinygen.emit import text
 from tinygen.emit.blob import Blob, blob, fingerprint, in_blob
+from tinygen.emit.comments import plain, step_comment, step_labels
 from tinygen.emit.loops import loop_text
 from tinygen.ir.program import Program
 from tinygen.placement import EVERYTHING_USUAL, Placement, Usage
@@ -52,7 +53,7 @@ def emit_with_blob(
     """The same with the constants in one block, which may lie elsewhere, and that block; see `tinygen.emit.blob`."""
     constants = in_blob(program.constants)
     usual = context(program, plan, provenance, placement)
-    filled = [text.constant_text(constant) for constant in constants]
+    filled = text.constant_texts(program, constants, step_labels(program))
     declared = [replace(constant, text="") for constant in filled]
     hollow = _rendered(program, {**usual, "provenance": [], "constants": declared, "blob": Blob(0, 0, 0, 0)})
     head, data = blob(constants, fingerprint(hollow[f"{program.name}.c"]))
@@ -82,7 +83,7 @@ def context(
     inputs = [text.port_text(p, "input", i, n, program, plan) for i, n in enumerate(program.inputs)]
     return {
         **named(program.name),
-        "provenance": [text.plain(line) for line in provenance],
+        "provenance": [plain(line) for line in provenance],
         "inline": f"{p.upper()}INLINE",
         "arena_bytes": plan.bytes,
         "input_count": len(program.inputs),
@@ -102,7 +103,7 @@ def context(
         "steps": [
             text.StepText(
                 i,
-                text.step_comment(i, step, program, program.types),
+                step_comment(i, step, program, program.types),
                 tuple(step_calls),
                 loop_text(p, i, step.loop, step_calls, plan) if step.loop else None,
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tinygen.emit import text
+from tinygen.emit.comments import plain, step_comment
 from tinygen.emit.items import CallText
 from tinygen.emit.loops import loop_text
 from tinygen.emit.render import context, environment, named
@@ -78,7 +79,8 @@ def united(name: str, parts: Sequence[Part]) -> Part:
 def emit_shared(name: str, parts: Sequence[Part], provenance: Sequence[str]) -> dict[str, str]:
     """One C file for all `parts`, its header with the arena that they share, and a header for each of them."""
     p, (program, plan) = f"{name}_", united(name, parts)
-    calls = text.call_texts(p, program, plan, across=True)
+    labels = [f"step {i} of {one.name}" for one, _ in parts for i in range(len(one.steps))]
+    calls = text.call_texts(p, program, plan, labels, across=True)
     models, files, every_step, at = [], {}, list[text.StepText](), 0
     for one, own in parts:
         steps = [_step(p, at + i, i, one, program.steps[at + i], calls[at + i], plan) for i in range(len(one.steps))]
@@ -92,11 +94,11 @@ def emit_shared(name: str, parts: Sequence[Part], provenance: Sequence[str]) -> 
     shared: dict[str, Any] = {
         **named(name),
         "title": ", ".join(one.name for one, _ in parts),
-        "provenance": [text.plain(line) for line in provenance],
+        "provenance": [plain(line) for line in provenance],
         "inline": f"{p.upper()}INLINE",
         "arena_bytes": plan.bytes,
         "models": models,
-        "constants": [text.constant_text(c) for c in program.constants],
+        "constants": text.constant_texts(program, program.constants, labels),
         "kernels": [f"kernels/{template}.c.j2" for template in program.templates],
         "narrow": text.narrow_types(program),
         "calls": text.defined(every),
@@ -112,5 +114,5 @@ def _step(
 ) -> text.StepText:
     """Step `number` of all, which is number `index` of its own `program`."""
     loop = loop_text(p, number, step.loop, calls, plan) if step.loop else None
-    comment = text.step_comment(index, program.steps[index], program, program.types)
+    comment = step_comment(index, program.steps[index], program, program.types)
     return text.StepText(index, comment, tuple(calls), loop)

@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tinygen.emit.comments import constant_comments, listed, plain, step_labels
 from tinygen.emit.items import CallText, FieldText, LoopText
-from tinygen.ir.program import Constant, Invocation, Operand, Program, Step
-from tinygen.ir.types import Array, DType, TensorType
+from tinygen.ir.program import Constant, Invocation, Operand, Program
+from tinygen.ir.types import Array, DType
 from tinygen.kernels.biases import STRUCTS, TYPES, Narrow
 from tinygen.placement import Placement, Usage, macro
 from tinygen.plan.arena import Plan
@@ -25,12 +25,13 @@ _SMALLEST = {-(2**31): "INT32_MIN", -(2**63): "INT64_MIN"}
 
 @dataclass(frozen=True)
 class ConstantText:
-    """An array as C; `where` is the macro that says where it lies, by the end of its name."""
+    """An array as C; `where` is the macro that says where it lies, by the end of its name; `comment`: who needs it."""
 
     name: str
     ctype: str
     length: int
     text: str
+    comment: str = ""
     where: str = "CONST"
 
 
@@ -95,7 +96,14 @@ def placed_texts(program: Program, placement: Placement) -> list[ConstantText]:
     """All constants, each with the macro of its section."""
     macros = {section.name: section.macro for section in section_texts(placement)}
     where = {constant: macros[section] for constant, section in placement.constants.items()}
-    return [replace(constant_text(c), where=where.get(c.name, "CONST")) for c in program.constants]
+    texts = constant_texts(program, program.constants, step_labels(program))
+    return [replace(text, where=where.get(text.name, text.where)) for text in texts]
+
+
+def constant_texts(program: Program, constants: Sequence[Constant], labels: Sequence[str]) -> list[ConstantText]:
+    """`constants` of `program`, whose steps are called `labels`."""
+    comments = constant_comments(program, labels)
+    return [replace(constant_text(c), comment=comments.get(c.name, "")) for c in constants]
 
 
 def region_text(memory: Usage) -> RegionText:
@@ -162,25 +170,28 @@ def field_texts(p: str, params: Mapping[str, int | float | str]) -> tuple[FieldT
     return tuple(FieldText(name, value(v)) for name, v in params.items())
 
 
-def call_texts(p: str, program: Program, plan: Plan, across: bool = False) -> list[list[CallText]]:
+def call_texts(
+    p: str, program: Program, plan: Plan, labels: Sequence[str] | None = None, across: bool = False
+) -> list[list[CallText]]:
     """The calls of each step, numbered; calls of a step (or `across` steps) with equal parameters share a number.
 
     A function that is called with one set of parameters only is its own copy in any case. Copies of bytes to where they
-    are already are left out.
+    are already are left out. `labels` are what comments call the steps (default: by their numbers).
     """
     numbers: dict[tuple[object, ...], int] = {}
     left = [[c for c in step.invocations if step.loop or not _stays(c, plan)] for step in program.steps]
     uses = Counter(function for _, function, _ in {(i, *_key(c)) for i, calls in enumerate(left) for c in calls})
-    numbered = [0 if across else step for step in range(len(left))]
-    result = []
-    for step, invocations in zip(numbered, left, strict=True):
-        calls = []
-        for call in invocations:
-            own_copy = call.own_copy or uses[call.function] == 1
-            index = numbers.setdefault((step, *_key(call), own_copy), len(numbers))
-            calls.append(_call_text(p, call, plan, index, own_copy))
-        result.append(calls)
-    return result
+    own_copies = [[call.own_copy or uses[call.function] == 1 for call in calls] for calls in left]
+    indices, owners = list[list[int]](), dict[int, list[str]]()
+    for step, label in enumerate(labels or step_labels(program)):
+        keys = [(0 if across else step, *_key(c), own) for c, own in zip(left[step], own_copies[step], strict=True)]
+        indices.append([numbers.setdefault(key, len(numbers)) for key in keys])
+        for index in indices[-1]:
+            owners.setdefault(index, []).append(label)
+    return [
+        [_call_text(p, call, plan, index, own, listed(owners[index])) for call, index, own in zip(*rows, strict=True)]
+        for rows in zip(left, indices, own_copies, strict=True)
+    ]
 
 
 def _key(call: Invocation) -> tuple[str, tuple[object, ...]]:
@@ -201,7 +212,7 @@ def _stays(call: Invocation, plan: Plan) -> bool:
     return source == target
 
 
-def _call_text(p: str, call: Invocation, plan: Plan, index: int, own_copy: bool) -> CallText:
+def _call_text(p: str, call: Invocation, plan: Plan, index: int, own_copy: bool, comment: str) -> CallText:
     reads, writes = len(call.reads), len(call.writes) + (call.scratch is not None)
     actuals = tuple(f"r{i}" for i in range(reads)) + tuple(f"w{i}" for i in range(writes))
     formals = tuple(f"const void *r{i}" for i in range(reads)) + tuple(f"void *w{i}" for i in range(writes))
@@ -209,7 +220,7 @@ def _call_text(p: str, call: Invocation, plan: Plan, index: int, own_copy: bool)
     pointers = [pointer(p, o, plan) for o in (*call.reads, *call.writes)]
     pointers += [f"a + {plan.offsets[call.scratch] + call.scratch_offset}"] if call.scratch is not None else []
     fields = field_texts(p, call.params)
-    return CallText(index, call.function, fields, own_copy, formals, actuals, tuple(pointers))
+    return CallText(index, call.function, fields, own_copy, formals, actuals, tuple(pointers), comment)
 
 
 def pointer(p: str, operand: Operand, plan: Plan) -> str:
@@ -217,18 +228,6 @@ def pointer(p: str, operand: Operand, plan: Plan) -> str:
     if operand.constant:
         return p + operand.name
     return f"c{operand.cursor}" if operand.cursor is not None else f"a + {plan.offsets[operand.name] + operand.offset}"
-
-
-def step_comment(index: int, step: Step, program: Program, types: Mapping[str, TensorType]) -> str:
-    """What a reader of the C wants to know of a layer."""
-    inputs = ", ".join(str(types[n]) for n in step.inputs if n in program.tensors)
-    outputs = ", ".join(str(types[n]) for n in step.outputs)
-    return plain(f"{index} {step.op} {step.name}: {inputs} -> {outputs}, {step.macs} MACs")
-
-
-def plain(text: str) -> str:
-    """`text` as it may stand inside a C comment: printable ASCII that ends nothing and continues nothing."""
-    return re.sub(r"[^A-Za-z0-9_.,:;()\[\]<>=+ /-]", "_", text).replace("*/", "__").replace("/*", "__")
 
 
 def port_text(p: str, kind: str, index: int, name: str, program: Program, plan: Plan) -> PortText:
