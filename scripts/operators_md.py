@@ -18,7 +18,7 @@ from tinygen.frontends.onnx import FOLDED
 from tinygen.frontends.onnx.registry import handlers
 from tinygen.frontends.onnx.simplify import MIN_OPSET
 from tinygen.kernels import kernels_for
-from tinygen.ops.base import Op, sentence
+from tinygen.ops.base import Op, as_a_whole, never, sentence
 
 FILE = Path(__file__).parents[1] / "docs" / "operators.md"
 
@@ -83,7 +83,13 @@ def _section(op: Op[object], description: str) -> str:  # type: ignore[type-var]
     lines = [f"## {op.name}", "", description, ""]
     lines += [f"- {sentence(constraint)}" for constraint in op.constraints]
     how = "a view: nothing runs" if op.view else ", ".join(f"`{k}`" for k in kernels) or "a 256-byte table"
-    return "\n".join([*lines, "", f"Kernel: {how}.", ""])
+    runs = " Under `--optimize ram`, a few rows at a time." if in_rows(op) else ""
+    return "\n".join([*lines, "", f"Kernel: {how}.{runs}", ""])
+
+
+def in_rows(op: Op[object]) -> bool:  # type: ignore[type-var]  # any operator's attributes
+    """Whether nodes of `op` may be computed a few rows at a time: as their rows allow, or as sums that grow by rows."""
+    return op.rows is not as_a_whole or op.pointwise is not never or bool(kernels_for(f"{op.name}_ROWS"))
 
 
 def main() -> int:

@@ -9,29 +9,31 @@ read does not hold what its producer wrote; `dead_bytes` says which bytes hold n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import product
+from itertools import count, product
 from typing import Any
 
 import numpy as np
 
+from tests.rows_simulator import Together
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.program import Invocation, Program, Step
 from tinygen.ir.types import Array
 from tinygen.ops import call_of
 from tinygen.ops.base import Call
 from tinygen.plan.arena import Plan
+from tinygen.stripes.segment import Segment
 
 #: Elements of each input that are read, then elements of the output that are written after that.
 Event = tuple[Mapping[int, Array], Array]
 Params = Mapping[str, Any]
 
 
-def simulate(graph: Graph, program: Program, plan: Plan) -> None:
-    """Run `program`, lowered from `graph`, on names of bytes."""
+def simulate(graph: Graph, program: Program, plan: Plan, segments: Sequence[Segment] = ()) -> None:
+    """Run `program`, lowered from `graph` with `segments`, on names of bytes."""
     arena = np.full(plan.bytes, -1, np.int64)
     held: dict[str, Array] = {}
     sizes = {b.name: b.bytes for b in program.buffers} | {b.name: b.bytes for s in program.steps for b in s.scratch}
-    first = {name: number << 32 for number, name in enumerate(sizes)}
+    first, fresh = {name: number << 32 for number, name in enumerate(sizes)}, count(len(sizes))
     nodes = {node.outputs[0]: node for node in graph.nodes}
 
     def at(buffer: str, some: Array | slice = slice(None)) -> Array:
@@ -44,7 +46,7 @@ def simulate(graph: Graph, program: Program, plan: Plan) -> None:
         wrong = arena[at(buffer, some)] != held[buffer][some]
         assert not wrong.any(), f"step '{step.name}' reads {wrong.sum()} bytes of '{buffer}' that are not there"
 
-    for buffer in dict.fromkeys(program.tensors[name] for name in program.inputs):
+    for buffer in dict.fromkeys(program.tensors[name] for name in program.inputs if name in program.tensors):
         hold(buffer)
         arena[at(buffer)] = held[buffer]
     for step in program.steps:
@@ -55,6 +57,10 @@ def simulate(graph: Graph, program: Program, plan: Plan) -> None:
         if step.kernel == "copy/rows":
             for call in step.invocations:
                 _copy(call, arena, held, plan, sizes)
+            continue
+        if step.loop is not None:
+            segment = next(s for s in segments if s.chain.target == step.outputs[0])
+            Together(program, step, segment, plan, arena, held, fresh).run()
             continue
         for buffer in step.writes:
             hold(buffer)
@@ -78,7 +84,7 @@ def dead_bytes(program: Program, plan: Plan) -> list[list[tuple[int, int]]]:
     sizes = {b.name: b.bytes for b in program.buffers}
     result = []
     for number in range(len(program.steps)):
-        written = {program.tensors[name] for name in program.inputs}
+        written = {program.tensors[name] for name in program.inputs if name in program.tensors}
         written |= {buffer for step in program.steps[: number + 1] for buffer in step.writes}
         wanted = {buffer for step in program.steps[number + 1 :] for buffer in step.reads}
         wanted |= {program.tensors[name] for name in (*program.outputs, *program.steps[number].outputs)}
@@ -117,11 +123,10 @@ def _events(
     sizes = {b.name: b.bytes for b in program.buffers}
     trace = TRACES.get(step.kernel.partition("/")[0])
     everything = [(buffer, np.arange(sizes[buffer])) for buffer in step.reads]
-    if trace is None or not step.overlays or step.loop:
+    if trace is None or not step.overlays:
         for buffer in step.writes:
             yield everything, np.arange(sizes[buffer])
-        if not step.loop:
-            yield everything, np.arange(0)
+        yield everything, np.arange(0)
         return
     node = nodes[step.outputs[0]]
     call = call_of(graph, node)

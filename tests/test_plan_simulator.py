@@ -12,7 +12,7 @@ import pytest
 from tests import zoo
 from tests.laws import assert_equal, draw_inputs, load, run_texts
 from tests.plan_simulator import dead_bytes, simulate
-from tests.stripe_models import network
+from tests.stripe_models import ALL, network
 from tests.tflite_builder import ModelBuilder
 from tinygen import api
 from tinygen.emit.render import emit
@@ -22,6 +22,8 @@ from tinygen.lower import Optimize, lower
 from tinygen.passes import lossless, run_passes
 from tinygen.plan.arena import Plan, plan
 from tinygen.reference import run
+from tinygen.stripes.choose import arrangements
+from tinygen.stripes.segment import Segment
 from tinygen.target import load_target
 
 FEATURES = ("", "dsp", "v6m", "mve")
@@ -73,6 +75,51 @@ def test_random_networks(feature: str) -> None:
     assert used > 20
 
 
+def together(seed: int, pushed: bool = False) -> tuple[Graph, Program, Plan, tuple[Segment, ...]]:
+    """A random network whose layers run together as under `ram`."""
+    graph, target = network(seed, 6, ALL), replace(load_target("host"), features=frozenset({FEATURES[seed % 4]} - {""}))
+    found = min(arrangements(graph, target, 1 << 20, pushed), key=lambda a: a.bytes)
+    program = lower(graph, target, "ram", found.segments, found.choices)
+    return graph, program, plan(program), found.segments
+
+
+@pytest.mark.parametrize("pushed", [False, True])
+def test_layers_that_run_together(pushed: bool) -> None:
+    """Every row is where it is read, in networks of all kinds of layers, also if their input comes row by row."""
+    for seed in range(12):
+        graph, program, layout, segments = together(seed, pushed)
+        simulate(graph, program, layout, segments)
+
+
+def test_simulator_finds_faults_in_rows() -> None:
+    """Where rows move by too few bytes, or not at all; where the output lies too near to the input."""
+    found, tried = 0, 0
+    for seed in range(6):
+        graph, program, layout, segments = together(seed)
+        for number, step in enumerate(program.steps):
+            for moves in (i for i, a in enumerate(step.loop.actions if step.loop else ()) if a.shift is not None):
+                assert step.loop is not None
+                actions = list(step.loop.actions)
+                actions[moves] = replace(actions[moves], shift=replace(actions[moves].shift, bytes=1))  # type: ignore[type-var]
+                steps = list(program.steps)
+                steps[number] = replace(step, loop=replace(step.loop, actions=tuple(actions)))
+                tried += 1
+                found += _fails(graph, replace(program, steps=tuple(steps)), layout, segments)
+        for name in sorted({o.output for o in layout.overlaps}):
+            tried += 1
+            near = replace(layout, offsets={**layout.offsets, name: layout.offsets[name] + 8})
+            found += _fails(graph, program, near, segments)
+    assert tried > 30 and found > 0.9 * tried
+
+
+def _fails(graph: Graph, program: Program, layout: Plan, segments: tuple[Segment, ...]) -> bool:
+    try:
+        simulate(graph, program, layout, segments)
+    except (AssertionError, IndexError):
+        return True
+    return False
+
+
 @pytest.mark.skipif(not zoo.PRESENT, reason=zoo.ABSENT)
 @pytest.mark.parametrize("name", MODELS)
 def test_benchmarks(name: str) -> None:
@@ -120,6 +167,14 @@ def test_dead_bytes_do_not_matter() -> None:
         files[f"m{number}.c"] = poison(program, layout) + files[f"m{number}.c"]
         texts.append(files)
         sets.append(draw_inputs(graph, number, count=1))
+    for seed in range(6):
+        graph, program, layout, _ = together(seed)
+        graph, program = replace(graph, name=f"m{len(made)}"), replace(program, name=f"m{len(made)}")
+        files = emit(program, layout, [])
+        files[f"{graph.name}.c"] = poison(program, layout) + files[f"{graph.name}.c"]
+        texts.append(files)
+        sets.append(draw_inputs(graph, seed, count=1))
+        made.append(graph)
     for graph, some, answers in zip(made, sets, run_texts(made, texts, sets), strict=True):
         for inputs, got in zip(some, answers, strict=True):
             assert_equal("with garbage in dead bytes", got, run(graph, inputs))

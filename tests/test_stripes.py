@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 import tinygen
 from tests import zoo
 from tests.laws import assert_equal, draw_inputs, load, run_texts
-from tests.stripe_models import network
+from tests.stripe_models import ALL, PLAIN, network, unet
 from tests.tflite_builder import ModelBuilder
 from tinygen.emit.render import emit
 from tinygen.errors import BudgetError
@@ -39,7 +40,7 @@ def segment(graph: Graph, target: Target, band: int, first: int, end: int) -> Se
     """Layers `first` up to `end` of `graph`, with the kernels that come last of those which can be chosen."""
     layers = [layer_of(graph, node, band) for node in graph.nodes[first:end]]
     assert all(layers)
-    chain = chain_of(layers[0].maps[0], layers, graph.types)  # type: ignore[union-attr,arg-type]
+    chain = chain_of(layers, graph.types)  # type: ignore[arg-type]
     return Segment(Flow(chain), tuple(_last(options(layer, target)) for layer in chain.layers))
 
 
@@ -49,11 +50,11 @@ def _last(kernels: list[Kernel]) -> Kernel:
 
 @pytest.mark.parametrize("batch", range(4))
 def test_rows_give_the_bits_of_the_reference(batch: int) -> None:
-    """Networks of windows, strides, dilations, paddings and residuals, for four sets of kernels and bands of 1 to 3.
+    """Networks of all kinds of layers, for four sets of kernels and bands of 1 to 3 rows.
 
     They stand side by side in one graph, so that their kernels are compiled once.
     """
-    networks = [network(100 * batch + index) for index in range(8)]
+    networks = [network(100 * batch + index, kinds=ALL if index % 2 else PLAIN) for index in range(12)]
     graph, target = joined(networks, "m0"), replace(HOST, features=FEATURES[batch])
     first, segments = 0, []
     for index, part in enumerate(networks):
@@ -68,17 +69,54 @@ def test_rows_give_the_bits_of_the_reference(batch: int) -> None:
         assert_equal(f"networks from {100 * batch} on", got, run(graph, values))
 
 
-@pytest.mark.parametrize("seed", [7, 16, 39])
-def test_less_memory_gives_the_same_bits(seed: int) -> None:
+@pytest.mark.parametrize("seed", [7, 16, 39, None])
+def test_less_memory_gives_the_same_bits(seed: int | None) -> None:
     """What is chosen under `ram` takes no more memory than what runs layer by layer, and computes the reference."""
-    graph, target = replace(network(seed, 6), name="m0"), replace(HOST, features=FEATURES[1])
+    graph, target = unet() if seed is None else network(seed, 6), replace(HOST, features=FEATURES[1])
+    graph = replace(graph, name="m0")
     whole = laid_out(graph, target, "balanced")[2]
     ordered, program, layout = laid_out(graph, target, "ram")
     assert layout.bytes <= whole.bytes and any(step.loop for step in program.steps)
-    sets = draw_inputs(graph, seed, 1)
+    sets = draw_inputs(graph, seed or 0, 1)
     (answers,) = run_texts([ordered], [emit(program, layout, ["test"])], [sets])
     for values, got in zip(sets, answers, strict=True):
         assert_equal(f"network {seed}", got, run(graph, values))
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize(("core", "pushed"), [("cortex-m0plus", True), ("cortex-m4", False), ("cortex-m55", False)])
+def test_a_u_net_takes_rows(tmp_path: Path, core: str, pushed: bool) -> None:
+    """What goes around the middle of the network waits in windows of rows, and so needs no map as a whole."""
+    graph = replace(unet(), name="unet")
+    whole = laid_out(graph, load_target(core), "balanced")[2]
+    made = tinygen.build(graph, core, optimize="ram", push_rows=pushed)
+    assert made.report["ram"]["arena"] < 0.4 * whole.bytes
+    (layer,) = [layer for layer in made.report["layers"] if layer.get("together")]
+    assert len(layer["together"]) == len(graph.nodes) - 1  # softmax, in place, is not worth it
+    tinygen.verify(made.write(tmp_path / "unet"), vectors=1).raise_if_wrong()
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m4", "cortex-m55"])
+def test_all_kinds_of_layers_on_cores(tmp_path: Path, core: str) -> None:
+    graph = replace(network(32, 6, ALL), name="kinds")
+    assert {"PAD", "TRANSPOSE_CONV", "RESIZE_BILINEAR", "ADD"} <= {node.op for node in graph.nodes}
+    made = tinygen.build(graph, core, optimize="ram")
+    assert any(step.loop for step in made.program.steps)
+    tinygen.verify(made.write(tmp_path / "kinds"), vectors=1).raise_if_wrong()
+
+
+def test_other_outputs_are_left_whole() -> None:
+    """A tensor that is an output is not one of which only some rows exist at a time."""
+    graph = network(5, 6)
+    inner = next(node.outputs[0] for node in graph.nodes[1:-1] if len(graph.types[node.outputs[0]].shape) == 4)
+    graph = replace(graph, name="m0", outputs=(inner, *graph.outputs))
+    ordered, program, layout = laid_out(graph, HOST, "ram")
+    assert any(step.loop for step in program.steps)
+    sets = draw_inputs(graph, 0, 1)
+    (answers,) = run_texts([ordered], [emit(program, layout, ["test"])], [sets])
+    for values, got in zip(sets, answers, strict=True):
+        assert_equal("two outputs", got, run(graph, values))
 
 
 def test_arrangements_trade_memory_for_instructions() -> None:

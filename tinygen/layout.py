@@ -50,7 +50,7 @@ def laid_out(
     if pushed and together is None:
         raise UnsupportedError(
             f"--push-rows: '{graph.name}' cannot take its input row by row: expected a single image, which "
-            "convolutions or pools read first"
+            "layers read that can work on a few rows, such as convolutions"
         )
     return together or usual
 

@@ -64,7 +64,7 @@ class _Lowering:
     total_work: float = 0.0
 
     def program(self) -> Program:
-        pushed = {segment.chain.source for segment in self.segments if segment.chain.pushed}
+        pushed = {name for s in self.segments if s.chain.pushed for name in s.chain.sources}
         for name in self.graph.inputs:
             if name not in pushed:
                 self._allocate(name)
@@ -202,26 +202,29 @@ class _Together:
         self.memory = lowering.scratch_name(chain.layers[-1].node, 0)
         actions = tuple(self._action(action) for action in schedule.actions)
         layers = tuple(self._layer(number) for number in range(len(chain.layers)))
-        target, source = lowering.tensors[chain.target], lowering.tensors.get(chain.source)
+        target = lowering.tensors[chain.target]
         cursors = tuple(lowering.place(name) for name in schedule.cursors)
-        last, distance = chain.layers[-1].node, segment.flow.distance
+        last, distances = chain.layers[-1].node, segment.flow.distances
+        reads = dict[str, int]()  # buffer → how many bytes after it the output may begin
+        for name in chain.whole:
+            reads[lowering.tensors[name]] = min(reads.get(lowering.tensors[name], 0), -distances[name])
         return Step(
             name=last.name,
             op="ROWS",
             kernel="rows",
             form=PLAIN,
-            inputs=(chain.source,),
+            inputs=chain.sources,
             outputs=(chain.target,),
             invocations=tuple(call for action in actions for call in action.calls),
-            reads=(source,) if source else (),
+            reads=tuple(reads),
             writes=(target,),
             scratch=(Buffer(self.memory, segment.bytes),) if segment.bytes else (),
-            overlays=(Overlay(source, min(-distance, 0)),) if source and distance is not None else (),
+            overlays=tuple(Overlay(source, below) for source, below in reads.items()),
             joins=(),
             macs=sum(layer.macs for layer in layers),
             constant_bytes=sum(layer.constant_bytes for layer in layers),
             loop=Loop(
-                actions, schedule.order, cursors, layers, self._state(), chain.heights[chain.source] * chain.pushed
+                actions, schedule.order, cursors, layers, self._state(), chain.pushed * chain.heights[chain.sources[0]]
             ),
         )
 
@@ -232,7 +235,7 @@ class _Together:
 
     def _action(self, action: Shift | Fire | Row) -> Action:
         if isinstance(action, Row):
-            return Action(awaits=self._operand(action.write, self.segment.chain.source))
+            return Action(awaits=self._operand(action.write, self.segment.chain.sources[0]))
         if isinstance(action, Shift):
             at = self.segment.offsets[action.window]
             if not (at + action.source) % 4 and not (at + action.target) % 4 and not action.bytes % 4:

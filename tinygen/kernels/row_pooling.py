@@ -22,7 +22,7 @@ from tinygen.ops.wide import is_wide
 class RowsAttrs(Attrs):
     """`whole` is the layer; `first` and `last` tell whether its first and last rows are among those of the call."""
 
-    whole: Call[Any] = field(kw_only=True)
+    whole: Call[Any] = field(kw_only=True, compare=False)
     first: bool = False
     last: bool = False
 

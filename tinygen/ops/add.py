@@ -27,6 +27,7 @@ from tinygen.ops.numerics import (
     quantize_multiplier,
     wrap_int32,
 )
+from tinygen.ops.rows import by_element
 from tinygen.ops.shapes import broadcastable
 from tinygen.ops.sums import rounded
 from tinygen.ops.wide import is_wide
@@ -98,4 +99,5 @@ OP = Op(
     constraints=(two_inputs, integers_or_plain_int32, no_int32_activation, broadcastable, scales_fit),
     bound=bound,
     pointwise=pointwise,
+    rows=by_element,
 )

@@ -21,6 +21,7 @@ from tinygen.ops.pooling import (
     sums_fit,
     touches_input,
 )
+from tinygen.ops.rows import pool_windows
 from tinygen.ops.rules import integer_in_out
 
 
@@ -49,4 +50,5 @@ OP = Op(
     constraints=(four_dimensions, integer_in_out, same_scale, touches_input, sums_fit),
     quantize=SAME,
     bound=bound,
+    rows=pool_windows,
 )

@@ -11,10 +11,13 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tinygen.ir.graph import Attrs, Node
 from tinygen.ir.types import Array, DType, Real, TensorType
+
+if TYPE_CHECKING:
+    from tinygen.ops.rows import Access
 
 A = TypeVar("A", bound=Attrs)
 
@@ -137,6 +140,11 @@ def never(call: Call[Any]) -> bool:
     return False
 
 
+def as_a_whole(call: Call[Any]) -> Access | None:
+    """The default of `Op.rows`."""
+    return None
+
+
 def half_step(call: Call[Any]) -> float:
     """The default of `Op.bound`: a correctly rounded result, with room for float64 noise on exact halves."""
     return 0.5 + 1e-6
@@ -159,6 +167,8 @@ class Op(Generic[A]):
     - `bound(call)` is how far `reference` may lie from `real`, in steps of the output.
     - `pointwise(call)` tells that each output element depends on one element of the only run-time input, the same way
       everywhere, so that from int8 to int8 the node (or a chain of such nodes) may become a 256-byte table.
+    - `rows(call)`: which rows of its inputs the node's rows come from, if it can be computed a few rows at a time
+      (`tinygen.ops.rows`); asked of nodes that are not pointwise, and whose tensors are single images.
     - `view`: the output is the first input's bytes under another shape; nothing runs.
     """
 
@@ -172,6 +182,7 @@ class Op(Generic[A]):
     macs: Callable[[Call[A]], int] = no_macs
     bound: Callable[[Call[A]], float] = half_step
     pointwise: Callable[[Call[A]], bool] = never
+    rows: Callable[[Call[A]], Access | None] = as_a_whole
     view: bool = False
 
     def problems(self, call: Call[A]) -> tuple[str, ...]:

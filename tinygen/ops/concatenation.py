@@ -16,6 +16,7 @@ from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array
 from tinygen.ops.base import SAME, Activation, Call, Op, Signature
 from tinygen.ops.movement import alike, exact, normal_axis, required
+from tinygen.ops.rows import Access, Span
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,24 @@ def concatenate(call: Call[ConcatenationAttrs], inputs: Sequence[Array | None]) 
     return (np.concatenate(required(inputs), axis=axis_of(call)),)
 
 
+def rows(call: Call[ConcatenationAttrs]) -> Access | None:
+    """Of each input the row at the same place; or, of images below each other, the row that is there, or none."""
+    if any(value is not None for value in call.constants) or axis_of(call) == 0:
+        return None
+    heights = [call.input(i).shape[1] for i in range(len(call.inputs))]
+    starts = [sum(heights[:i]) if axis_of(call) == 1 else 0 for i in range(len(heights))]
+
+    def spans(first: int, end: int) -> tuple[Span, ...]:
+        places = zip(starts, heights, strict=True)
+        return tuple((_within(first - start, height), _within(end - start, height)) for start, height in places)
+
+    return Access(spans)
+
+
+def _within(row: int, height: int) -> int:
+    return min(max(row, 0), height)
+
+
 OP = Op(
     name="CONCATENATION",
     attrs=ConcatenationAttrs,
@@ -63,4 +82,5 @@ OP = Op(
     constraints=(no_activation, alike, shapes_fit),
     quantize=SAME,
     bound=exact,
+    rows=rows,
 )

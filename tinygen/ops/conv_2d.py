@@ -32,6 +32,7 @@ from tinygen.ops.convolution import (
     window_fits,
     window_shape,
 )
+from tinygen.ops.rows import conv_windows
 from tinygen.ops.sums import centred, kind_of, requantize, windows
 
 #: Elements of the windows that the reference copies at a time: what fits a cache.
@@ -110,4 +111,5 @@ OP = Op(
     quantize=rule_of("CONV_2D"),
     macs=macs,
     bound=bound,
+    rows=conv_windows,
 )

@@ -11,6 +11,7 @@ from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array
 from tinygen.ops.base import SAME, Call, Op, Signature, given
 from tinygen.ops.movement import exact, four_dimensions
+from tinygen.ops.rows import Access
 from tinygen.ops.rules import same_quant
 
 
@@ -38,6 +39,12 @@ def spread(call: Call[BlockAttrs], inputs: Sequence[Array | None]) -> Sequence[A
     return (blocks.transpose(0, 1, 3, 2, 4, 5).reshape(call.output.shape),)
 
 
+def rows(call: Call[BlockAttrs]) -> Access:
+    """A row for each row of squares."""
+    size = call.attrs.block_size
+    return Access(lambda first, end: ((first // size, end // size),), step=size, blocks=True)
+
+
 OP = Op(
     name="DEPTH_TO_SPACE",
     attrs=BlockAttrs,
@@ -47,4 +54,5 @@ OP = Op(
     constraints=(same_quant, four_dimensions, whole_blocks),
     quantize=SAME,
     bound=exact,
+    rows=rows,
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DEPTHWISE_CONV_2D: each input channel convolved with its own filters (reference/integer_ops/depthwise_conv.h).
+"""DEPTHWISE_CONV_2D: each input channel conv_windows with its own filters (reference/integer_ops/depthwise_conv.h).
 
 Input NHWC int8, weights [1, kernel_h, kernel_w, channels * multiplier] int8 (symmetric), bias int32 or absent, output
 NHWC int8; output channel c * multiplier + m comes from input channel c. The multiplier is what the shapes say; the
@@ -33,6 +33,7 @@ from tinygen.ops.convolution import (
     window_fits,
     window_shape,
 )
+from tinygen.ops.rows import conv_windows
 from tinygen.ops.sums import centred, kind_of, requantize, windows
 
 
@@ -93,4 +94,5 @@ OP = Op(
     quantize=rule_of("DEPTHWISE_CONV_2D"),
     macs=macs,
     bound=bound,
+    rows=conv_windows,
 )

@@ -17,6 +17,7 @@ from tinygen.ir.types import Array, Real
 from tinygen.ops.base import Activation, Call, Fixed, Op, QuantRule, given
 from tinygen.ops.fixedpoint import inverse_sqrt
 from tinygen.ops.numerics import clamp, multiply_by_quantized_multiplier
+from tinygen.ops.rows import by_pixel
 from tinygen.ops.rules import int8_in_out, same_as_input
 
 #: Fractional bits of the output.
@@ -72,4 +73,5 @@ OP = Op(
     constraints=(int8_in_out, has_rows, output_in_one, no_activation),
     quantize=QuantRule(Fixed(1 / 128, 0)),
     bound=bound,
+    rows=by_pixel,
 )

@@ -25,6 +25,7 @@ from tinygen.ops.numerics import (
     quantize_multiplier,
     rounding_divide_by_pot,
 )
+from tinygen.ops.rows import by_pixel
 from tinygen.ops.rules import int8_in_out, same_as_input
 from tinygen.ops.softmax import DIFFERENCE_BITS, SUM_BITS, exp_table, has_rows
 
@@ -105,4 +106,5 @@ OP = Op(
     constraints=(int8_or_float, has_rows, output_of_logarithms, resolvable),
     quantize=QuantRule(Fixed(16 / 256, 127)),
     bound=bound,
+    rows=by_pixel,
 )

@@ -12,6 +12,7 @@ from tinygen.ops.base import SAME, Activation, Call, Op, given
 from tinygen.ops.binary import limit_noise
 from tinygen.ops.numerics import activation_range, clamp
 from tinygen.ops.pooling import PoolAttrs, four_dimensions, infer, pooled, same_scale, scale_noise, touches_input
+from tinygen.ops.rows import pool_windows
 from tinygen.ops.rules import integer_in_out
 
 
@@ -39,4 +40,5 @@ OP = Op(
     constraints=(four_dimensions, integer_in_out, same_scale, touches_input),
     quantize=SAME,
     bound=bound,
+    rows=pool_windows,
 )

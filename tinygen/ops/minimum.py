@@ -11,6 +11,7 @@ from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, Real
 from tinygen.ops.base import SAME, Call, Op, given
 from tinygen.ops.binary import exact, infer, integers_or_plain_int32, one_quant, pointwise, two_inputs
+from tinygen.ops.rows import by_element
 from tinygen.ops.shapes import broadcastable
 
 
@@ -32,4 +33,5 @@ OP = Op(
     quantize=SAME,
     bound=exact,
     pointwise=pointwise,
+    rows=by_element,
 )

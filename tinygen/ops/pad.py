@@ -19,6 +19,7 @@ from tinygen.ops.movement import (
     pairs,
     zero_of,
 )
+from tinygen.ops.rows import Access, Span, with_constant
 from tinygen.ops.rules import same_quant
 
 
@@ -45,6 +46,25 @@ def reference(call: Call[Attrs], inputs: Sequence[Array | None]) -> Sequence[Arr
     return (np.pad(given(inputs[0]), paddings(call), constant_values=zero_of(call.output)),)
 
 
+def rows(call: Call[Attrs]) -> Access | None:
+    """Rows of the input, and of the border none."""
+    if any(paddings(call)[0]):
+        return None
+    height, (before, _) = call.input(0).shape[1], paddings(call)[1]
+
+    def span(first: int, end: int) -> Span:
+        return min(max(first - before, 0), height), min(max(end - before, 0), height)
+
+    def cut(part: Call[Attrs], first: int, end: int) -> Call[Attrs]:
+        above = min(max(before - first, 0), end - first)
+        below = end - first - above - part.input(0).shape[1]
+        sides = [*paddings(call)]
+        sides[1] = above, below
+        return with_constant(part, 1, sides)
+
+    return Access(lambda first, end: (span(first, end),), cut)
+
+
 OP = Op(
     name="PAD",
     attrs=Attrs,
@@ -54,4 +74,5 @@ OP = Op(
     constraints=(constant_parameters, same_quant, not_per_channel, at_most_five_dimensions, not_negative),
     quantize=SAME,
     bound=exact,
+    rows=rows,
 )

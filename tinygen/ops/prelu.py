@@ -14,6 +14,7 @@ from tinygen.ops.base import Call, Op, given
 from tinygen.ops.binary import infer, pointwise, two_inputs
 from tinygen.ops.numerics import clamp
 from tinygen.ops.rescaling import ratio, ratio_fits, rescaled, rescaling_bound, rounding_bound
+from tinygen.ops.rows import by_element
 from tinygen.ops.rules import int8_pair
 from tinygen.ops.shapes import broadcastable
 
@@ -53,4 +54,5 @@ OP = Op(
     constraints=(two_inputs, int8_pair, broadcastable, ratio_fits, product_fits),
     bound=bound,
     pointwise=pointwise,
+    rows=by_element,
 )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from tinygen.ir.graph import Attrs
 from tinygen.ir.types import Array, DType, Real
 from tinygen.ops.base import SAME, Call, Op, Signature, given
 from tinygen.ops.numerics import clamp
+from tinygen.ops.rows import Access, Span, with_constant
 from tinygen.ops.rules import int8_in_out, same_quant
 
 ONE = 1 << 10
@@ -75,8 +76,17 @@ class Step:
         return lower, upper, position - ONE * lower
 
 
+@dataclass(frozen=True)
+class PartAttrs(ResizeAttrs):
+    """Of some rows of an image: where they lie in the rows of the input that they need."""
+
+    vertical: Step | None = None
+
+
 def step(call: Call[ResizeAttrs], dim: int) -> Step:
     """The step along height (0) or width (1), in TFLite's integers."""
+    if dim == 0 and isinstance(call.attrs, PartAttrs) and call.attrs.vertical is not None:
+        return call.attrs.vertical
     source, target = call.input(0).shape[1 + dim], int(call.constant(1)[dim])
     if call.attrs.align_corners and target > 1:
         source, target = source - 1, target - 1
@@ -137,6 +147,24 @@ def bound(call: Call[ResizeAttrs]) -> float:
     return 0.5 + 1e-6 + 255 * off
 
 
+def rows(call: Call[ResizeAttrs]) -> Access:
+    """The rows above and below a row; one where the other does not count."""
+    whole, (made, width) = step(call, 0), call.output.shape[1:3]
+    above, below, _ = whole.taps(made)
+    times, rest = divmod(made, whole.size)
+
+    def span(first: int, end: int) -> Span:
+        return int(above[first]), int(below[end - 1]) + 1
+
+    def cut(part: Call[ResizeAttrs], first: int, end: int) -> Call[ResizeAttrs]:
+        top, bottom = span(first, end)
+        attrs = PartAttrs(**vars(part.attrs), vertical=Step(bottom - top, whole.scale, whole.at(first) - ONE * top))
+        return with_constant(replace(part, attrs=attrs), 1, [end - first, width])
+
+    begin = times // 2 if call.attrs.half_pixel_centers else 0
+    return Access(lambda first, end: (span(first, end),), cut, step=1 if rest else times, begin=begin)
+
+
 OP = Op(
     name="RESIZE_BILINEAR",
     attrs=ResizeAttrs,
@@ -146,4 +174,5 @@ OP = Op(
     constraints=(four_dimensions, int8_in_out, same_quant, constant_size, one_convention, modest_input, stays_inside),
     quantize=SAME,
     bound=bound,
+    rows=rows,
 )

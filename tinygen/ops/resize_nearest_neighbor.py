@@ -7,7 +7,7 @@ Which pixel is the nearest is part of the definition, float32 arithmetic include
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from tinygen.ir.types import Array
 from tinygen.ops.base import SAME, Call, Op, Signature, given
 from tinygen.ops.movement import constant_parameters, exact, four_dimensions, integers
 from tinygen.ops.numerics import round_half_away
+from tinygen.ops.rows import Access, with_constant
 from tinygen.ops.rules import same_quant
 
 
@@ -26,6 +27,13 @@ class ResizeAttrs(Attrs):
 
     align_corners: bool = False
     half_pixel_centers: bool = False
+
+
+@dataclass(frozen=True)
+class PartAttrs(ResizeAttrs):
+    """Of some rows of an image: the input row that each shows."""
+
+    rows: tuple[int, ...] = ()
 
 
 def height_and_width(call: Call[Any]) -> bool:
@@ -60,7 +68,22 @@ def resize(call: Call[ResizeAttrs], inputs: Sequence[Array | None]) -> Sequence[
 def axes(call: Call[ResizeAttrs]) -> tuple[Array, Array]:
     """The input row of each output row, and the input column of each output column."""
     before, after = call.input(0).shape, call.output.shape
-    return sources(before[1], after[1], call.attrs), sources(before[2], after[2], call.attrs)
+    columns = sources(before[2], after[2], call.attrs)
+    if isinstance(call.attrs, PartAttrs):
+        return np.array(call.attrs.rows), columns
+    return sources(before[1], after[1], call.attrs), columns
+
+
+def rows(call: Call[ResizeAttrs]) -> Access:
+    """The row that a row shows."""
+    shown, width = axes(call)[0], call.output.shape[2]
+
+    def cut(part: Call[ResizeAttrs], first: int, end: int) -> Call[ResizeAttrs]:
+        attrs = PartAttrs(**vars(part.attrs), rows=tuple(int(r) for r in shown[first:end] - shown[first]))
+        return with_constant(replace(part, attrs=attrs), 1, [end - first, width])
+
+    step, rest = divmod(len(shown), call.input(0).shape[1])
+    return Access(lambda first, end: ((int(shown[first]), int(shown[end - 1]) + 1),), cut, step=1 if rest else step)
 
 
 OP = Op(
@@ -72,4 +95,5 @@ OP = Op(
     constraints=(constant_parameters, same_quant, four_dimensions, height_and_width),
     quantize=SAME,
     bound=exact,
+    rows=rows,
 )

@@ -24,6 +24,7 @@ from tinygen.ops.numerics import (
     rounding_divide_by_pot,
     saturating_rounding_doubling_high_mul,
 )
+from tinygen.ops.rows import by_pixel
 from tinygen.ops.rules import integer_in_out, same_as_input
 from tinygen.ops.wide import is_wide
 
@@ -124,4 +125,5 @@ OP = Op(
     constraints=(integer_in_out, has_rows, output_of_probabilities, resolvable),
     quantize=QuantRule(Fixed(1 / 256, -128)),
     bound=bound,
+    rows=by_pixel,
 )

@@ -10,6 +10,7 @@ from tinygen.ir.types import Array
 from tinygen.ops.base import SAME, Call, Op, Signature, given
 from tinygen.ops.depth_to_space import BlockAttrs
 from tinygen.ops.movement import exact, four_dimensions
+from tinygen.ops.rows import Access
 from tinygen.ops.rules import same_quant
 
 
@@ -30,6 +31,12 @@ def gather(call: Call[BlockAttrs], inputs: Sequence[Array | None]) -> Sequence[A
     return (blocks.transpose(0, 1, 3, 2, 4, 5).reshape(call.output.shape),)
 
 
+def rows(call: Call[BlockAttrs]) -> Access:
+    """A row of squares for each row."""
+    size = call.attrs.block_size
+    return Access(lambda first, end: ((first * size, end * size),))
+
+
 OP = Op(
     name="SPACE_TO_DEPTH",
     attrs=BlockAttrs,
@@ -39,4 +46,5 @@ OP = Op(
     constraints=(same_quant, four_dimensions, whole_blocks),
     quantize=SAME,
     bound=exact,
+    rows=rows,
 )

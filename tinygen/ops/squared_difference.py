@@ -14,6 +14,7 @@ from tinygen.ir.types import Array, DType, Real
 from tinygen.ops.base import Call, Op, given
 from tinygen.ops.binary import Alignment, infer, int8_or_plain_int32, pointwise, two_inputs
 from tinygen.ops.numerics import clamp, multiply_by_quantized_multiplier, quantize_multiplier, wrap_int32
+from tinygen.ops.rows import by_element
 from tinygen.ops.shapes import broadcastable
 
 LEFT_SHIFT = 7
@@ -79,4 +80,5 @@ OP = Op(
     constraints=(two_inputs, int8_or_plain_int32, broadcastable, scales_fit),
     bound=bound,
     pointwise=pointwise,
+    rows=by_element,
 )

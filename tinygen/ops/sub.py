@@ -23,6 +23,7 @@ from tinygen.ops.binary import (
     two_inputs,
 )
 from tinygen.ops.numerics import wrap_int32
+from tinygen.ops.rows import by_element
 from tinygen.ops.shapes import broadcastable
 
 
@@ -48,4 +49,5 @@ OP = Op(
     constraints=(two_inputs, integers_or_plain_int32, no_int32_activation, broadcastable, scales_fit),
     bound=bound,
     pointwise=pointwise,
+    rows=by_element,
 )

@@ -9,7 +9,7 @@ output's size is what the file says, even where no convolution would make the in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -31,6 +31,7 @@ from tinygen.ops.convolution import (
     sums_fit,
     symmetric_weights,
 )
+from tinygen.ops.rows import Access, Span, with_constant
 from tinygen.ops.sums import requantize
 
 
@@ -88,6 +89,27 @@ def macs(call: Call[TransposeConvAttrs]) -> int:
     return call.input(2).elements * (call.input(1).elements // call.input(1).shape[3])
 
 
+def rows(call: Call[TransposeConvAttrs]) -> Access | None:
+    """As many rows as the stride come from the same rows of the input, if they begin where a row's last tap does.
+
+    None if a row may have no tap.
+    """
+    height, taps = call.input(2).shape[1], call.input(1).shape[1]
+    stride, before = call.attrs.stride[0], call.attrs.padding[0]
+    if taps < stride or call.constants[0] is None or (call.output.shape[1] - 1 + before - taps) // stride + 1 >= height:
+        return None
+
+    def span(first: int, end: int) -> Span:
+        return max(0, (first + before - taps) // stride + 1), min(height, (end - 1 + before) // stride + 1)
+
+    def cut(part: Call[TransposeConvAttrs], first: int, end: int) -> Call[TransposeConvAttrs]:
+        padding = (before + first - stride * span(first, end)[0], 0, *part.attrs.padding[2:])
+        part = replace(part, attrs=replace(part.attrs, padding=padding))
+        return with_constant(part, 0, part.output.shape)
+
+    return Access(lambda first, end: (span(first, end),), cut, step=stride, begin=(taps - before) % stride)
+
+
 OP = Op(
     name="TRANSPOSE_CONV",
     attrs=TransposeConvAttrs,
@@ -107,4 +129,5 @@ OP = Op(
     quantize=rule_of("TRANSPOSE_CONV"),
     macs=macs,
     bound=bound,
+    rows=rows,
 )

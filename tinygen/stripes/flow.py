@@ -2,7 +2,7 @@
 """In which order the parts of a chain of layers run, and how many rows of each map that asks for.
 
 Rows of the last map are computed one band after the other, and before each of them, whatever rows of other maps it
-needs and nobody has computed. Each row of each map is computed once. An input that is nearer to the source comes first,
+needs and nobody has computed. Each row of each map is computed once. An input that is nearer to a source comes first,
 so that a shortcut around layers takes its rows before those layers ask for more.
 """
 
@@ -17,17 +17,22 @@ from tinygen.stripes.parts import Layer, Part, row_bytes
 
 @dataclass(frozen=True)
 class Chain:
-    """Layers from the map `source` to that which the last one of `layers` gives.
+    """Layers from the maps `sources` to that which the last one of `layers` gives.
 
-    `heights` and `rows` (bytes of a row) are those of all maps. `pushed`: the source comes row by row from outside,
-    instead of lying in memory whole.
+    `heights` and `rows` (bytes of a row) are those of all maps. `pushed`: the only source comes row by row from
+    outside, instead of lying in memory whole.
     """
 
-    source: str
+    sources: tuple[str, ...]
     layers: tuple[Layer, ...]
     heights: Mapping[str, int]
     rows: Mapping[str, int]
     pushed: bool = False
+
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """The sources that lie in memory whole."""
+        return () if self.pushed else self.sources
 
     @property
     def target(self) -> str:
@@ -36,7 +41,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that runs: a part of layer number `layer`, or (None) a row of the source that comes from outside.
+    """Something that runs: a part of layer number `layer`, or (None) a row of a source that comes from outside.
 
     `known` tells how many rows of each map are there beforehand; `made` are the rows it adds to map `output`.
     """
@@ -48,12 +53,14 @@ class Event:
     part: Part | None = None
 
 
-def chain_of(source: str, layers: Sequence[Layer], types: Mapping[str, TensorType], pushed: bool = False) -> Chain:
+def chain_of(layers: Sequence[Layer], types: Mapping[str, TensorType], pushed: bool = False) -> Chain:
     """The chain of `layers` with the sizes of its maps."""
-    heights, rows = {source: types[source].shape[1]}, {source: row_bytes(types[source])}
+    made = {layer.output for layer in layers}
+    sources = tuple(dict.fromkeys(name for layer in layers for name in layer.maps if name not in made))
+    heights, rows = {s: types[s].shape[1] for s in sources}, {s: row_bytes(types[s]) for s in sources}
     for layer in layers:
         heights[layer.output], rows[layer.output] = layer.rows
-    return Chain(source, tuple(layers), heights, rows, pushed)
+    return Chain(sources, tuple(layers), heights, rows, pushed)
 
 
 def events(chain: Chain) -> list[Event]:
@@ -70,22 +77,21 @@ class _Flow:
     def run(self) -> list[Event]:
         chain = self.chain
         self.known = dict.fromkeys(chain.heights, 0)
-        if not chain.pushed:
-            self.known[chain.source] = chain.heights[chain.source]
+        self.known |= {name: chain.heights[name] for name in chain.whole}
         self.makers = {layer.output: i for i, layer in enumerate(chain.layers)}
         self.ran = [0] * len(chain.layers)
-        depth = {chain.source: 0}
+        depth = dict.fromkeys(chain.sources, 0)
         for layer in chain.layers:
             depth[layer.output] = 1 + max(depth[name] for name in layer.maps)
-        self.order = [sorted(dict.fromkeys(layer.maps), key=depth.__getitem__) for layer in chain.layers]
-        self._ask(chain.target, chain.heights[chain.target])
-        self._ask(chain.source, chain.heights[chain.source])
+        self.order = [sorted(range(len(la.maps)), key=[depth[n] for n in la.maps].__getitem__) for la in chain.layers]
+        for name in (chain.target, *chain.sources):
+            self._ask(name, chain.heights[name])
         return self.done
 
     def _ask(self, name: str, rows: int) -> None:
         """Run whatever it takes until `rows` rows of map `name` are there."""
         while self.known[name] < rows:
-            if name == self.chain.source:
+            if name in self.chain.sources:
                 self._add(Event(None, name, 1, dict(self.known)))
             else:
                 self._part(self.makers[name])
@@ -94,8 +100,8 @@ class _Flow:
         layer = self.chain.layers[number]
         part = layer.parts[self.ran[number]]
         self.ran[number] += 1
-        for name in self.order[number]:
-            self._ask(name, part.bottom)
+        for i in self.order[number]:
+            self._ask(layer.maps[i], part.spans[i][1])
         self._add(Event(number, layer.output, part.made, dict(self.known), part))
 
     def _add(self, event: Event) -> None:

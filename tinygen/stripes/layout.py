@@ -4,15 +4,16 @@
 A map between two layers has a window: memory for as many of its last rows as are still needed at any time, the latest
 at the end. Before new rows are made, those that are still needed move towards the start, so that what reads a window
 finds it at the same place each time. Windows and kernels' scratch memory share bytes if they are never in use together.
-The source (unless it is pushed) and the target lie elsewhere as a whole.
+Sources (unless they are pushed) and the target lie elsewhere as a whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from tinygen.ops.rows import Span
 from tinygen.stripes.flow import Chain, Event
 
 ALIGN = 8
@@ -43,14 +44,13 @@ class Rows:
     @cached_property
     def outside(self) -> frozenset[str]:
         """The maps that lie elsewhere, whole."""
-        return frozenset({self.chain.target} | ({self.chain.source} if not self.chain.pushed else set()))
+        return frozenset({self.chain.target, *self.chain.whole})
 
     @cached_property
     def born(self) -> dict[str, list[int]]:
         """For each map, the event at which each of its rows is made; -1: before all."""
         born: dict[str, list[int]] = {name: [] for name in self.chain.heights}
-        if not self.chain.pushed:
-            born[self.chain.source] = [-1] * self.chain.heights[self.chain.source]
+        born |= {name: [-1] * self.chain.heights[name] for name in self.chain.whole}
         for i, event in enumerate(self.events):
             born[event.output] += [i] * event.made
         return born
@@ -60,9 +60,8 @@ class Rows:
         """For each map, the last event at which each of its rows is read; that at which it is made if there is none."""
         died = {name: list(rows) for name, rows in self.born.items()}
         for i, event in enumerate(self.events):
-            if event.layer is not None and event.part is not None:
-                for name in self.chain.layers[event.layer].maps:
-                    died[name][event.part.top : event.part.bottom] = [i] * (event.part.bottom - event.part.top)
+            for name, (top, bottom) in needed(self.chain, event):
+                died[name][top:bottom] = [i] * (bottom - top)
         return died
 
     def kept(self, index: int) -> int:
@@ -85,15 +84,22 @@ class Rows:
         kept = dict.fromkeys(self.chain.heights, 1)
         for event in self.events:
             kept[event.output] = max(kept[event.output], event.made)
-            if event.layer is not None and event.part is not None:
-                for name in self.chain.layers[event.layer].maps:
-                    kept[name] = max(kept[name], event.known[name] - event.part.top)
+            for name, (top, _) in needed(self.chain, event):
+                kept[name] = max(kept[name], event.known[name] - top)
         busy = dict.fromkeys(self.chain.heights, 0)
         for name in self.chain.heights:
             for first, last in zip(self.born[name], self.died[name], strict=True):
                 busy[self.root(name)] |= _bits(first, last) if first >= 0 else 0
         mine = [name for name in kept if self.root(name) == name and name not in self.outside]
         return {name: Window(name, kept[name], busy[name]) for name in mine}
+
+
+def needed(chain: Chain, event: Event) -> Iterator[tuple[str, Span]]:
+    """The maps of which `event` reads rows, and which ones."""
+    if event.layer is not None and event.part is not None:
+        for name, (top, bottom) in zip(chain.layers[event.layer].maps, event.part.spans, strict=True):
+            if top < bottom:
+                yield name, (top, bottom)
 
 
 def _bits(first: int, last: int) -> int:
@@ -110,22 +116,23 @@ def merges(chain: Chain, run: Sequence[Event], in_place: Mapping[int, Collection
     for number, names in in_place.items():
         output = chain.layers[number].output
         for name in names:
-            if name == chain.source or readers.count(name) != 1 or chain.rows[name] != chain.rows[output]:
+            if name in chain.sources or readers.count(name) != 1 or chain.rows[name] != chain.rows[output]:
                 continue
-            if output not in found.values() and _follows(run, number, name):
+            if output not in found.values() and _follows(chain, run, number, name):
                 found[name] = output
     return found
 
 
-def _follows(run: Sequence[Event], number: int, name: str) -> bool:
+def _follows(chain: Chain, run: Sequence[Event], number: int, name: str) -> bool:
     """Whether each event that makes rows of `name` comes just before one of layer `number` that takes these rows."""
     for i, event in enumerate(run):
         if event.output == name:
             after = run[i + 1] if i + 1 < len(run) else None
             if after is None or after.layer != number or after.part is None:
                 return False
+            span = after.part.spans[chain.layers[number].maps.index(name)]
             known = event.known[name]
-            if (after.part.top, after.part.bottom, after.made) != (known, known + event.made, event.made):
+            if (*span, after.made) != (known, known + event.made, event.made):
                 return False
     return True
 
@@ -155,23 +162,24 @@ def _first_fit(items: Sequence[tuple[str, int, int]]) -> tuple[dict[str, int], i
     return at, max((end for _, end, _ in placed), default=0)
 
 
-def distance(chain: Chain, run: Sequence[Event], rows: Rows) -> int | None:
-    """The least number of bytes by which the target must begin before the source, so that it may be written over it.
+def distances(chain: Chain, run: Sequence[Event], rows: Rows) -> dict[str, int]:
+    """By source, the least bytes by which the target must begin before it, so that it may be written over it.
 
     No row of the target then reaches what is still to be read of the source, nor what an event reads while it writes.
-    None where the source does not lie in memory whole. Negative: the target may begin that much later.
+    Negative: the target may begin that much later. None are told of sources that do not lie in memory whole.
     """
-    if chain.pushed:
-        return None
-    unread, left = [], chain.heights[chain.source]
+    return {source: _distance(chain, run, rows, source) for source in chain.whole}
+
+
+def _distance(chain: Chain, run: Sequence[Event], rows: Rows, source: str) -> int:
+    unread, left = [], chain.heights[source]
     for event in reversed(run):
-        if event.layer is not None and event.part is not None and chain.source in chain.layers[event.layer].maps:
-            left = min(left, event.part.top)
+        left = min([left, *(top for name, (top, _) in needed(chain, event) if name == source)])
         unread.append(left)
-    worst, height = -chain.heights[chain.source] * chain.rows[chain.source], chain.heights[chain.source]
+    worst, height = -chain.heights[source] * chain.rows[source], chain.heights[source]
     written = 0
     for event, first in zip(run, reversed(unread), strict=True):
         if rows.root(event.output) == chain.target and first < height:
             written = max(written, event.known[event.output] + event.made)
-            worst = max(worst, written * chain.rows[chain.target] - first * chain.rows[chain.source])
+            worst = max(worst, written * chain.rows[chain.target] - first * chain.rows[source])
     return worst

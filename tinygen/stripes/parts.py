@@ -7,50 +7,26 @@ computes a part as it would a whole layer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from tinygen.ir.graph import Graph, Node
 from tinygen.ir.types import TensorType
 from tinygen.kernels import kernels_for
-from tinygen.kernels.row_pooling import RowsAttrs, of_rows, takes_rows
-from tinygen.ops import all_ops, call_of
+from tinygen.kernels.row_pooling import of_rows, takes_rows
+from tinygen.ops import call_of, op_of
 from tinygen.ops.base import Call
-
-#: Operators that compute each output element from the elements at its place.
-ELEMENTWISE = frozenset({"ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE"})
-_CONVOLUTIONS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D"})
-_POOLS = frozenset({"AVERAGE_POOL_2D", "MAX_POOL_2D"})
-
-
-@dataclass(frozen=True)
-class Reach:
-    """Output row r comes from input rows r * stride - before up to, exclusively, r * stride - before + span."""
-
-    span: int = 1
-    stride: int = 1
-    before: int = 0
-
-    def rows(self, first: int, end: int, height: int) -> tuple[int, int]:
-        """The input rows, of `height`, that output rows `first` up to `end` need: first and end."""
-        return max(0, first * self.stride - self.before), min(height, self._end(end))
-
-    def padding(self, first: int, end: int, height: int) -> tuple[int, int]:
-        """Rows of padding above and below what `rows` gives."""
-        return max(0, self.before - first * self.stride), max(0, self._end(end) - height)
-
-    def _end(self, end: int) -> int:
-        return (end - 1) * self.stride - self.before + self.span
+from tinygen.ops.rows import Span, access_of, part_of, rows_of
 
 
 @dataclass(frozen=True)
 class Part:
-    """`made` output rows of a layer from input rows `top` up to `bottom`, as call number `kind` of the layer's."""
+    """`made` output rows of a layer from the rows `spans` of its maps, as call number `kind` of the layer's."""
 
     kind: int
     made: int
-    top: int
-    bottom: int
+    spans: tuple[Span, ...]
 
 
 @dataclass(frozen=True)
@@ -88,100 +64,50 @@ def layer_of(graph: Graph, node: Node, band: int) -> Layer | None:
     """The layer of `node` in parts of `band` output rows, or input rows if it gathers; None if that cannot be."""
     call = call_of(graph, node)
     indices = tuple(i for i, name in enumerate(node.inputs) if name and name not in graph.constants)
+    over: tuple[int, ...] = ()
     if takes_rows(call):
-        made = _gathering(call, band)
+        made = list(_gathering(call, band))
     else:
-        reach = reach_of(call)
-        if reach is None or not indices:
+        access = access_of(op_of(node), call)
+        if access is None:
             return None
-        height = call.output.shape[1]
-        made = [_part(call, reach, first, min(first + band, height)) for first in range(0, height, band)]
+        bands = access.bands(call.output.shape[1], band)
+        made = [(part_of(call, access, *rows), rows[1] - rows[0], access.spans(*rows)) for rows in bands]
+        over = _in_place(call) if access.local else ()
     kinds: dict[object, int] = {}
     different: list[Call[Any]] = []
     parts = []
-    for part, rows, top, bottom in made:
-        kind = kinds.setdefault(_kind(part), len(kinds))
+    for part, rows, spans in made:
+        kind = kinds.setdefault(_kind(call, part), len(kinds))
         different += [part] if kind == len(different) else []
-        parts.append(Part(kind, rows, top, bottom))
-    maps = tuple(node.inputs[i] for i in indices)
-    over = tuple(node.inputs[i] for i in _in_place(call))
-    return Layer(node, call, maps, indices, tuple(parts), tuple(different), takes_rows(call), over)
+        parts.append(Part(kind, rows, spans))
+    maps, places = tuple(node.inputs[i] for i in indices), tuple(node.inputs[i] for i in over)
+    return Layer(node, call, maps, indices, tuple(parts), tuple(different), takes_rows(call), places)
 
 
 def _in_place(call: Call[Any]) -> tuple[int, ...]:
-    """The inputs that every kernel may compute an elementwise layer over."""
-    if reach_of(call) != Reach():
-        return ()
+    """The inputs that every kernel may compute a layer over whose elements come from those at their places."""
     able = [kernel for kernel in kernels_for(call.op) if kernel.takes(call)]
     rooms = [kernel.overlap(call, launch) for kernel in able for launch in kernel.launch(call)]
     rules = [{i for i, room in some.items() if room.below in (0, None)} for some in rooms]
     return tuple(i for i in range(len(call.inputs)) if rules and all(i in rule for rule in rules))
 
 
-def _gathering(call: Call[Any], band: int) -> list[tuple[Call[Any], int, int, int]]:
-    """As `_part`, for a layer that makes one row of all rows."""
-    height, made = call.input(0).shape[1], []
+def _gathering(call: Call[Any], band: int) -> Iterator[tuple[Call[Any], int, tuple[Span, ...]]]:
+    """For a layer that makes one row of all rows: calls, the rows that they make, and those that they need."""
+    height = call.input(0).shape[1]
     for top in range(0, height, band):
         bottom = min(top + band, height)
         part = of_rows(call, rows_of(call.input(0), bottom - top), top == 0, bottom == height)
-        made.append((part, int(bottom == height), top, bottom))
-    return made
+        yield part, int(bottom == height), ((top, bottom),)
 
 
-def _kind(call: Call[Any]) -> object:
+def _kind(whole: Call[Any], part: Call[Any]) -> object:
     """What tells the calls of a layer apart."""
-    if isinstance(call.attrs, RowsAttrs):
-        return call.input(0).shape, call.attrs.first, call.attrs.last
-    return call.input(0).shape if call.inputs[0] else None, call.output.shape, getattr(call.attrs, "padding", None)
-
-
-def reach_of(call: Call[Any]) -> Reach | None:
-    """Which rows the layer's rows need; None where it cannot be computed on rows."""
-    if len(call.output.shape) != 4 or call.output.shape[0] != 1 or len(call.outputs) != 1:
-        return None
-    if call.op in _CONVOLUTIONS:
-        kernel_h, attrs = call.input(1).shape[1], call.attrs
-        return _inside(Reach((kernel_h - 1) * attrs.dilation[0] + 1, attrs.stride[0], attrs.padding[0]), call)
-    if call.op in _POOLS:
-        return _inside(Reach(call.attrs.window[0], call.attrs.stride[0], call.attrs.padding[0]), call)
-    return Reach() if _is_elementwise(call) else None
-
-
-def _inside(reach: Reach, call: Call[Any]) -> Reach | None:
-    """`reach`, if every output row needs a row of the input."""
-    rows, height = call.output.shape[1], call.input(0).shape[1]
-    spans = [reach.rows(row, row + 1, height) for row in (0, rows - 1)]
-    return reach if all(first < end for first, end in spans) else None
-
-
-def _is_elementwise(call: Call[Any]) -> bool:
-    if call.op not in ELEMENTWISE and not all_ops()[call.op].pointwise(call):
-        return False
-    shapes = zip(call.inputs, call.constants, strict=True)
-    return all(t is None or _spread(t, c is not None, call.output) for t, c in shapes)
-
-
-def _spread(t: TensorType, constant: bool, output: TensorType) -> bool:
-    """Whether an input has the output's shape, or is a constant that is the same in every row."""
-    return t.elements in (1, t.shape[-1]) if constant else t.shape == output.shape
-
-
-def _part(call: Call[Any], reach: Reach, first: int, end: int) -> tuple[Call[Any], int, int, int]:
-    """Output rows `first` up to `end` of `call`: the call, the rows that it makes, and the input rows that it needs."""
-    known = [c is not None for c in call.constants]
-    height = next(t for t, k in zip(call.inputs, known, strict=True) if t and not k).shape[1]
-    top, bottom = reach.rows(first, end, height)
-    attrs = call.attrs
-    if hasattr(attrs, "padding"):
-        attrs = replace(attrs, padding=(*reach.padding(first, end, height), *attrs.padding[2:]))
-    inputs = tuple(rows_of(t, bottom - top) if t and not k else t for t, k in zip(call.inputs, known, strict=True))
-    part = replace(call, attrs=attrs, inputs=inputs, outputs=(rows_of(call.output, end - first),))
-    return part, end - first, top, bottom
-
-
-def rows_of(t: TensorType, rows: int) -> TensorType:
-    """The type of `rows` rows of an image of type `t`."""
-    return replace(t, shape=(1, rows, *t.shape[2:]))
+    constants = zip(whole.constants, part.constants, strict=False)
+    changed = tuple(None if new is old or new is None else new.tobytes() for old, new in constants)
+    shapes = tuple(None if t is None else t.shape for t in part.inputs)
+    return shapes, part.output.shape, part.attrs, changed
 
 
 def row_bytes(t: TensorType) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from tinygen.ops.rows import Span
 from tinygen.stripes.flow import Chain, Event
 from tinygen.stripes.layout import Rows, Window
 
@@ -107,27 +108,27 @@ class _Scheduler:
 
     def _fire(self, number: int, event: Event, write: Place) -> Fire:
         assert event.part is not None
-        reads = tuple(self._read(number, name, event) for name in self.chain.layers[number].maps)
+        maps = zip(self.chain.layers[number].maps, event.part.spans, strict=True)
+        reads = tuple(self._read(number, name, span, event) for name, span in maps)
         return Fire(number, event.part.kind, reads, write, self._steps(number, event, reads, write))
 
-    def _read(self, number: int, name: str, event: Event) -> Place:
-        assert event.part is not None
-        if name in self.rows.outside and name == self.chain.source:
+    def _read(self, number: int, name: str, span: Span, event: Event) -> Place:
+        if name in self.chain.whole:
             return self._cursor(number, name)
         root = self.rows.root(name)
         if root not in self.rows.windows:
             return self._cursor(-1, root)
-        window = self.rows.windows[root]
-        back = event.known[name] - event.part.top
+        window, (top, bottom) = self.rows.windows[root], span
+        back = event.known[name] - top if top < bottom else window.rows
         return Place(root, (window.rows - back) * self.chain.rows[root])
 
     def _steps(self, number: int, event: Event, reads: Sequence[Place], write: Place) -> tuple[tuple[int, int], ...]:
         """Cursors that read stand at the part's first row here, and are advanced by `_advanced`."""
         assert event.part is not None
         steps = {
-            place.cursor: event.part.top * self.chain.rows[name]
-            for place, name in zip(reads, self.chain.layers[number].maps, strict=True)
-            if place.cursor is not None and name == self.chain.source
+            place.cursor: top * self.chain.rows[name]
+            for place, name, (top, _) in zip(reads, self.chain.layers[number].maps, event.part.spans, strict=True)
+            if place.cursor is not None and name in self.chain.sources
         }
         if write.cursor is not None and event.output == self.chain.target:
             steps[write.cursor] = event.made * self.chain.rows[event.output]

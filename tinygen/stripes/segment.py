@@ -14,7 +14,7 @@ from tinygen.kernels.lean import lean_kernels_for
 from tinygen.ops import all_ops
 from tinygen.selection import Choice
 from tinygen.stripes.flow import Chain, Event, events
-from tinygen.stripes.layout import Rows, distance, merges, packed
+from tinygen.stripes.layout import Rows, distances, merges, packed
 from tinygen.stripes.parts import Layer
 from tinygen.stripes.schedule import Schedule, schedule
 from tinygen.target import Target
@@ -42,31 +42,32 @@ class Flow:
         return Rows(self.chain, self.events, merges(self.chain, self.events, places))
 
     @cached_property
-    def ends(self) -> tuple[int, int]:
-        """Bytes of source and target; a pushed source lies nowhere as a whole."""
-        chain = self.chain
-        source, target = (chain.heights[name] * chain.rows[name] for name in (chain.source, chain.target))
-        return 0 if chain.pushed else source, target
-
-    @cached_property
     def least(self) -> int:
         """Bytes of windows without which it cannot run, in whatever order."""
         rows = dict[str, int]()
         for layer in self.chain.layers:
-            needed, made = (max(n) for n in zip(*((p.bottom - p.top, p.made) for p in layer.parts), strict=True))
-            for name in layer.maps:
+            for i, name in enumerate(layer.maps):
+                needed = max(part.spans[i][1] - part.spans[i][0] for part in layer.parts)
+                made = max(part.made for part in layer.parts)
                 rows[name] = max(rows.get(name, 0), needed if needed > made and not layer.gathers else 0)
-        return sum(
-            n * self.chain.rows[name] for name, n in rows.items() if name != self.chain.source or self.chain.pushed
-        )
+        return sum(n * self.chain.rows[name] for name, n in rows.items() if name not in self.chain.whole)
+
+    def size(self, name: str) -> int:
+        """Bytes of a map as a whole."""
+        return self.chain.heights[name] * self.chain.rows[name]
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """Bytes of the sources that lie in memory whole, and of the target."""
+        return sum(map(self.size, self.chain.whole)), self.size(self.chain.target)
 
     @cached_property
     def schedule(self) -> Schedule:
         return schedule(self.chain, self.events, self.rows)
 
     @cached_property
-    def distance(self) -> int | None:
-        return distance(self.chain, self.events, self.rows)
+    def distances(self) -> dict[str, int]:
+        return distances(self.chain, self.events, self.rows)
 
     @cached_property
     def overhead(self) -> float:
