@@ -267,14 +267,14 @@ MUTANTS = (
         "templates/kernels/common/v6m_taps.c.j2",
         "adds r2, r2, r3\\n adds r2, r2, r6\\n",
         "adds r2, r2, r3\\n",
-        "tests/operators/test_v6m_depthwise.py::test_on_cortex_m0",
+        "tests/operators/test_depthwise_v6m.py::test_on_cortex_m0",
     ),
     Mutant(
         "split: halves of negative outputs",
         "tinygen/kernels/split.py",
         "((outputs <= 0) & (right > 0)[:, None])",
         "((outputs < 0) & (right > 0)[:, None])",
-        "tests/operators/test_v6m_depthwise.py::test_every_sum",
+        "tests/operators/test_depthwise_v6m.py::test_every_sum",
     ),
     Mutant(
         "add: a line that misses some pairs",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from tinygen.ir.types import DType
 from tinygen.kernels.base import Kernel, Launch
 from tinygen.kernels.broadcast import broadcast_params, fits
 from tinygen.kernels.overlap import broadcast
@@ -41,6 +42,31 @@ def narrow_launch(call: Call[ActivationAttrs]) -> Sequence[Launch]:
     return (replace(one, params={**params, **halves}),)
 
 
+def vector_accepts(call: Call[Any]) -> bool:
+    """Tensors of one shape, whose products are scaled down."""
+    same = call.output.dtype is DType.INT8 and call.input(0).shape == call.input(1).shape
+    return same and quantize_multiplier(output_ratio(call))[1] <= 0
+
+
+def vector_launch(call: Call[ActivationAttrs]) -> Sequence[Launch]:
+    multiplier, shift = quantize_multiplier(output_ratio(call))
+    low, high = activation_range(call.attrs.activation, call.output)
+    zeros = {f"{side}_zero": call.input(i).q.zero_point for i, side in enumerate("ab")}
+    params = {"n": call.output.elements, **zeros, "multiplier": multiplier, "right": -shift, "low": low, "high": high}
+    return (Launch((0, 1), (0,), {**params, "output_offset": call.output.q.zero_point}),)
+
+
+VECTORS = Kernel(
+    op=("MUL",),
+    template="mul/mve",
+    function="mul_mve",
+    launch=vector_launch,
+    accepts=vector_accepts,
+    uses=("common/requantize", "common/mve"),
+    requires=frozenset({"mve"}),
+    overlap=broadcast,
+    speed=4.0,
+)
 NARROW = Kernel(
     op=("MUL",),
     template="mul/narrow",
@@ -52,6 +78,7 @@ NARROW = Kernel(
     speed=14.0,
 )
 KERNELS = (
+    VECTORS,
     NARROW,
     *(
         Kernel(

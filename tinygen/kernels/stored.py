@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir.types import Array
-from tinygen.kernels import conv_2d, depthwise_conv_2d, dsp, fully_connected, mve, transpose_conv, v6m
+from tinygen.kernels import conv_2d, depthwise_conv_2d, depthwise_mve, dsp, fully_connected, mve, transpose_conv, v6m
 from tinygen.kernels.base import Kernel, Launch, Rooms
 from tinygen.ops import all_ops
 from tinygen.ops.base import Call
@@ -38,7 +38,7 @@ PLAIN_KERNELS = (
     dsp.kernel(dsp.BAND_BYTES * 2),  # each band unpacks all filters
     dsp.kernel(dsp.BANDS[-1]),
     *(kernel for kernel in mve.KERNELS if kernel.template in ("conv_2d/mve", "fully_connected/mve")),
-    *map(mve.unfolded, (kernel for kernel in mve.KERNELS if kernel.template == "depthwise_conv_2d/mve")),
+    depthwise_mve.unfolded(depthwise_mve.KERNEL),
     v6m.CONVOLUTION,
 )
 #: Bytes of scratch memory for unpacked filters; one filter may take more.
