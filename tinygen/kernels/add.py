@@ -45,7 +45,6 @@ def vector_launch(call: Call[ActivationAttrs]) -> Sequence[Launch]:
 VECTORS = Kernel(
     op=("ADD", "SUB"),
     template="add/mve",
-    function="add_mve",
     launch=vector_launch,
     accepts=vector_accepts,
     uses=("common/requantize", "common/rescale", "common/mve"),
@@ -59,7 +58,6 @@ KERNELS = (
         Kernel(
             op=(op,),
             template=f"{op.lower()}/{'wide' if wide else 'portable'}",
-            function=f"{op.lower()}{'_wide' if wide else ''}",
             launch=launch,
             accepts=fits,
             uses=("common/requantize", "common/rescale"),

@@ -98,7 +98,6 @@ def vector_launch(call: Call[ActivationAttrs]) -> Sequence[Launch]:
 PLAIN = Kernel(
     op=("ADD", "SUB"),
     template="add/line",
-    function="add_line",
     launch=launch,
     accepts=accepts,
     uses=("common/requantize", "common/dsp"),
@@ -108,7 +107,6 @@ PLAIN = Kernel(
 VECTORS = replace(
     PLAIN,
     template="add/mve_line",
-    function="add_mve_line",
     launch=vector_launch,
     uses=("common/requantize", "common/mve"),
     requires=frozenset({"mve"}),

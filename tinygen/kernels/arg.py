@@ -19,7 +19,4 @@ def launch(call: Call[Attrs]) -> Sequence[Launch]:
     )
 
 
-KERNELS = tuple(
-    Kernel(op=(op,), template=f"{op.lower()}/portable", function=op.lower(), launch=launch)
-    for op in ("ARG_MAX", "ARG_MIN")
-)
+KERNELS = tuple(Kernel(op=(op,), template=f"{op.lower()}/portable", launch=launch) for op in ("ARG_MAX", "ARG_MIN"))

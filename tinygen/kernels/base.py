@@ -87,7 +87,7 @@ class Kernel:
     """A record of one implementation.
 
     - `op`: the operators (TFLite names) it computes.
-    - `template`: file under ``templates/kernels`` without ``.c.j2``; the C function there is named ``function``.
+    - `template`: file under ``templates/kernels`` without ``.c.j2``; `function` names the C function there.
     - `accepts(call)`: whether it can compute this node.
     - `launch(call)`: the C calls that compute the node, with constants packed as the C code reads them.
     - `uses`: further templates it needs, in order (``common/requantize`` …).
@@ -106,7 +106,6 @@ class Kernel:
 
     op: tuple[str, ...]
     template: str
-    function: str
     launch: Callable[[Call[Any]], Sequence[Launch]]
     accepts: Callable[[Call[Any]], bool] = always
     uses: tuple[str, ...] = ()
@@ -118,6 +117,11 @@ class Kernel:
     code: int = 0
     per_call: int = 0
     asked: bool = False
+
+    @property
+    def function(self) -> str:
+        """The C function, without the model's prefix: ``conv_2d_dsp`` for ``conv_2d/dsp``, ``conv_2d`` if portable."""
+        return self.template.removesuffix("/portable").replace("/", "_")
 
     def takes(self, call: Call[Any]) -> bool:
         """Whether it can compute this node."""

@@ -72,7 +72,6 @@ KERNELS = (
     Kernel(
         op=("BATCH_MATMUL",),
         template="fully_connected/portable",
-        function="fully_connected",
         launch=packed_launch,
         accepts=one_constant_matrix,
         uses=USES,
@@ -81,7 +80,6 @@ KERNELS = (
     Kernel(
         op=("BATCH_MATMUL",),
         template="batch_matmul/portable",
-        function="batch_matmul",
         launch=launch,
         uses=("common/requantize",),
         speed=8.0,
@@ -89,7 +87,6 @@ KERNELS = (
     Kernel(
         op=("FULLY_CONNECTED",),
         template="batch_matmul/portable",
-        function="batch_matmul",
         launch=fully_connected_launch,
         accepts=run_time_weights,
         uses=("common/requantize",),

@@ -37,7 +37,6 @@ KERNELS = (
     Kernel(
         op=("SPACE_TO_BATCH_ND",),
         template="space_to_batch_nd/portable",
-        function="space_to_batch",
         launch=space_to_batch,
         uses=("common/fill",),
         wide=None,
@@ -46,7 +45,6 @@ KERNELS = (
     Kernel(
         op=("BATCH_TO_SPACE_ND",),
         template="batch_to_space_nd/portable",
-        function="batch_to_space",
         launch=batch_to_space,
         wide=None,
         speed=3.0,

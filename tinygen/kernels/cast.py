@@ -39,9 +39,7 @@ def launch(call: Call[Attrs]) -> Sequence[Launch]:
 _ELEMENTS = ("common/elements",)
 
 KERNELS = (
-    Kernel(("CAST",), "cast/integer", "cast", launch, between_integers, _ELEMENTS, wide=None, overlap=elementwise),
-    Kernel(
-        ("CAST",), "cast/from_float", "cast_from_float", launch, from_float, _ELEMENTS, wide=None, overlap=elementwise
-    ),
-    Kernel(("CAST",), "cast/to_float", "cast_to_float", launch, to_float, _ELEMENTS, wide=None, overlap=elementwise),
+    Kernel(("CAST",), "cast/integer", launch, between_integers, _ELEMENTS, wide=None, overlap=elementwise),
+    Kernel(("CAST",), "cast/from_float", launch, from_float, _ELEMENTS, wide=None, overlap=elementwise),
+    Kernel(("CAST",), "cast/to_float", launch, to_float, _ELEMENTS, wide=None, overlap=elementwise),
 )

@@ -90,7 +90,6 @@ KERNELS = (
     Kernel(
         op=("CONV_2D",),
         template="fully_connected/portable",
-        function="fully_connected",
         launch=pointwise_launch,
         accepts=is_matrix_product,
         uses=USES,
@@ -100,7 +99,6 @@ KERNELS = (
     Kernel(
         op=("CONV_2D",),
         template="conv_2d/portable",
-        function="conv_2d",
         launch=launch,
         uses=USES,
         overlap=filter_by_filter,
@@ -109,7 +107,6 @@ KERNELS = (
     Kernel(
         op=("DEPTHWISE_CONV_2D",),
         template="conv_2d/portable",
-        function="conv_2d",
         launch=depthwise_launch,
         uses=USES,
         overlap=filter_by_filter,
@@ -118,7 +115,6 @@ KERNELS = (
     Kernel(
         op=("CONV_2D",),
         template="fully_connected/wide",
-        function="fully_connected_wide",
         launch=wide_pointwise_launch,
         accepts=is_matrix_product,
         uses=WIDE_USES,
@@ -129,7 +125,6 @@ KERNELS = (
     Kernel(
         op=("CONV_2D", "DEPTHWISE_CONV_2D"),
         template="conv_2d/wide",
-        function="conv_2d_wide",
         launch=wide_launch,
         uses=WIDE_USES,
         wide=True,

@@ -43,7 +43,6 @@ def decoding(
         return replace(
             plain,
             template=f"fully_connected/{form.name}_{dot}",
-            function=f"fully_connected_{form.name}_{dot}",
             launch=launch,
             accepts=accepts,
             uses=(*plain.uses, *form.uses, f"common/{form.name}", template, plain.template),

@@ -49,7 +49,6 @@ KERNELS = (
     Kernel(
         op=("DEPTHWISE_CONV_2D",),
         template="depthwise_conv_2d/portable",
-        function="depthwise_conv_2d",
         launch=launch,
         accepts=accepts,
         uses=("common/requantize",),
@@ -59,7 +58,6 @@ KERNELS = (
     Kernel(
         op=("DEPTHWISE_CONV_2D",),
         template="depthwise_conv_2d/wide",
-        function="depthwise_conv_2d_wide",
         launch=wide_launch,
         accepts=few_taps,
         uses=WIDE_USES,

@@ -107,7 +107,6 @@ def padded_speed(call: Call[ConvAttrs]) -> float:
 KERNEL = Kernel(
     op=("DEPTHWISE_CONV_2D",),
     template="depthwise_conv_2d/dsp_direct",
-    function="depthwise_conv_2d_dsp_direct",
     launch=launch,
     accepts=accepts,
     uses=("common/requantize", "common/dsp", "common/down", "common/dsp_taps", "common/dsp_taps3"),
@@ -118,7 +117,6 @@ KERNEL = Kernel(
 PADDED = Kernel(
     op=("DEPTHWISE_CONV_2D",),
     template="depthwise_conv_2d/dsp_padded",
-    function="depthwise_conv_2d_dsp_padded",
     launch=padded_launch,
     accepts=padded_accepts,
     uses=("common/requantize", "common/dsp", "common/down", "common/dsp_taps", "common/dsp_row"),

@@ -94,7 +94,6 @@ def overflows(weights: Array) -> bool:
 KERNEL = Kernel(
     op=("DEPTHWISE_CONV_2D",),
     template="depthwise_conv_2d/mve",
-    function="depthwise_conv_2d_mve",
     launch=launch,
     accepts=accepts,
     uses=(

@@ -100,7 +100,6 @@ KERNELS = (
     Kernel(
         op=("DEPTHWISE_CONV_2D",),
         template="depthwise_conv_2d/v6m",
-        function="depthwise_conv_2d_v6m",
         launch=launch,
         accepts=accepts,
         uses=("common/split", "common/v6m_taps", "depthwise_conv_2d/v6m_ring"),

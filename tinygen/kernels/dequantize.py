@@ -27,7 +27,6 @@ KERNELS = (
     Kernel(
         op=("DEQUANTIZE",),
         template="dequantize/portable",
-        function="dequantize",
         launch=launch,
         overlap=elementwise,
         uses=("common/elements",),

@@ -55,7 +55,6 @@ def kernel(most: int) -> Kernel:
     return replace(
         plain,
         template="conv_2d/dsp_doubled",
-        function="conv_2d_dsp_doubled",
         launch=partial(launch, most=most),
         accepts=accepts,
         uses=(*plain.uses, plain.template),

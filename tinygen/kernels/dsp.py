@@ -139,7 +139,6 @@ def kernel(most: int) -> Kernel:
     return Kernel(
         op=("CONV_2D",),
         template="conv_2d/dsp",
-        function="conv_2d_dsp",
         launch=partial(launch, most=most),
         accepts=accepts,
         uses=USES,
@@ -181,7 +180,6 @@ def depthwise_kernel(most: int) -> Kernel:
     return Kernel(
         op=("DEPTHWISE_CONV_2D",),
         template="depthwise_conv_2d/dsp",
-        function="depthwise_conv_2d_dsp",
         launch=partial(depthwise_launch, most=most),
         accepts=depthwise_accepts,
         uses=(
@@ -243,7 +241,6 @@ KERNELS = (
     Kernel(
         op=("FULLY_CONNECTED",),
         template="fully_connected/dsp",
-        function="fully_connected_dsp",
         launch=dense_launch,
         accepts=dense_accepts,
         uses=("common/requantize", "common/dsp", "common/down", "common/dsp_rows"),
@@ -254,7 +251,6 @@ KERNELS = (
     Kernel(
         op=("FULLY_CONNECTED",),
         template="fully_connected/dsp_raw",
-        function="fully_connected_dsp_raw",
         launch=raw_launch,
         accepts=dense_accepts,
         uses=("common/requantize", "common/dsp", "common/down", "common/dsp_raw_rows"),

@@ -63,7 +63,6 @@ KERNELS = (
     Kernel(
         op=("FULLY_CONNECTED",),
         template="fully_connected/portable",
-        function="fully_connected",
         launch=launch,
         accepts=constant_weights,
         uses=USES,
@@ -73,7 +72,6 @@ KERNELS = (
     Kernel(
         op=("FULLY_CONNECTED",),
         template="fully_connected/wide",
-        function="fully_connected_wide",
         launch=wide_launch,
         uses=WIDE_USES,
         wide=True,

@@ -23,4 +23,4 @@ def launch(call: Call[GatherAttrs]) -> Sequence[Launch]:
     return (Launch((0, 1), (0,), params),)
 
 
-KERNELS = (Kernel(op=("GATHER",), template="gather/portable", function="gather", launch=launch, wide=None, speed=4.0),)
+KERNELS = (Kernel(op=("GATHER",), template="gather/portable", launch=launch, wide=None, speed=4.0),)

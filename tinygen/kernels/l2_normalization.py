@@ -21,7 +21,6 @@ KERNELS = (
     Kernel(
         op=("L2_NORMALIZATION",),
         template="l2_normalization/portable",
-        function="l2_normalization",
         launch=launch,
         uses=("common/fixedpoint", "common/requantize"),
         overlap=row_by_row,

@@ -50,7 +50,6 @@ KERNELS = (
     Kernel(
         op=("LOG_SOFTMAX",),
         template="log_softmax/table",
-        function="log_softmax",
         launch=int8_launch,
         accepts=is_int8,
         uses=("common/fixedpoint", "common/requantize"),
@@ -60,7 +59,6 @@ KERNELS = (
     Kernel(
         op=("LOG_SOFTMAX",),
         template="log_softmax/float",
-        function="log_softmax_float",
         launch=float_launch,
         accepts=is_float,
         uses=("common/float_math",),

@@ -23,7 +23,6 @@ KERNELS = (
     Kernel(
         op=tuple(all_ops()),
         template="lookup/table",
-        function="lookup",
         launch=launch,
         accepts=is_table,
         overlap=elementwise,

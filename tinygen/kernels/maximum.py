@@ -20,7 +20,6 @@ KERNELS = tuple(
     Kernel(
         op=(op,),
         template=f"{op.lower()}/{'wide' if wide else 'portable'}",
-        function=f"{op.lower()}{'_wide' if wide else ''}",
         launch=launch,
         accepts=fits,
         overlap=broadcast,

@@ -31,7 +31,6 @@ KERNELS = (
     Kernel(
         op=("MIRROR_PAD",),
         template="mirror_pad/portable",
-        function="mirror_pad",
         launch=launch,
         wide=None,
         speed=6.0,

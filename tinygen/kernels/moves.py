@@ -84,8 +84,8 @@ def move_kernels(
     def strided(call: Call[Any]) -> Sequence[Launch]:
         return [_strided_launch(move, call.output.dtype.bytes) for move in moves(call)]
 
-    rows = Kernel(tuple(ops), "copy/rows", "copy_rows", by_rows, in_rows, wide=None, speed=1.0)
-    return rows, Kernel(tuple(ops), "copy/strided", "copy", strided, accepts, wide=None, speed=2.0)
+    rows = Kernel(tuple(ops), "copy/rows", by_rows, in_rows, wide=None, speed=1.0)
+    return rows, Kernel(tuple(ops), "copy/strided", strided, accepts, wide=None, speed=2.0)
 
 
 def _is_rows(move: Move) -> bool:

@@ -59,7 +59,6 @@ def vector_launch(call: Call[ActivationAttrs]) -> Sequence[Launch]:
 VECTORS = Kernel(
     op=("MUL",),
     template="mul/mve",
-    function="mul_mve",
     launch=vector_launch,
     accepts=vector_accepts,
     uses=("common/requantize", "common/mve"),
@@ -70,7 +69,6 @@ VECTORS = Kernel(
 NARROW = Kernel(
     op=("MUL",),
     template="mul/narrow",
-    function="mul_narrow",
     launch=narrow_launch,
     accepts=scales_down,
     uses=("common/requantize",),
@@ -84,7 +82,6 @@ KERNELS = (
         Kernel(
             op=("MUL",),
             template=template,
-            function=function,
             launch=launch,
             accepts=fits,
             uses=("common/requantize",),
@@ -92,6 +89,6 @@ KERNELS = (
             wide=wide,
             speed=16.0,
         )
-        for template, function, wide in (("mul/portable", "mul", False), ("mul/wide", "mul_wide", True))
+        for template, wide in (("mul/portable", False), ("mul/wide", True))
     ),
 )

@@ -134,7 +134,6 @@ KERNELS = (
     Kernel(
         op=("FULLY_CONNECTED",),
         template="fully_connected/mve",
-        function="fully_connected_mve",
         launch=matrix_launch,
         accepts=dense_accepts,
         uses=USES,
@@ -145,7 +144,6 @@ KERNELS = (
     Kernel(
         op=("CONV_2D",),
         template="fully_connected/mve",
-        function="fully_connected_mve",
         launch=matrix_launch,
         accepts=pointwise_accepts,
         uses=USES,
@@ -156,7 +154,6 @@ KERNELS = (
     Kernel(
         op=("CONV_2D",),
         template="conv_2d/mve",
-        function="conv_2d_mve",
         launch=launch,
         accepts=accepts,
         uses=(*USES, "common/mve_copy", "common/mve_windows"),

@@ -146,7 +146,6 @@ def convolution(form: Form, most: int) -> Kernel:
     return Kernel(
         op=("CONV_2D",),
         template="conv_2d/dsp_pairs",
-        function="conv_2d_dsp_pairs",
         launch=partial(conv_launch, most),
         accepts=partial(conv_accepts, form),
         uses=(*dsp.USES, "conv_2d/dsp", "common/dsp_pairs"),
@@ -164,7 +163,6 @@ KERNELS = (
     Kernel(
         op=("FULLY_CONNECTED",),
         template="fully_connected/dsp_codebook",
-        function="fully_connected_dsp_codebook",
         launch=launch,
         accepts=accepts,
         uses=(*USES, "common/dsp_pairs", "common/dsp_codebook_rows"),
@@ -178,7 +176,6 @@ KERNELS = (
     Kernel(
         op=("FULLY_CONNECTED",),
         template="fully_connected/dsp_packed",
-        function="fully_connected_dsp_packed",
         launch=grid_launch,
         accepts=grid_accepts,
         uses=(*USES, "common/dsp_packed_rows"),

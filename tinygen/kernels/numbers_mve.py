@@ -59,7 +59,6 @@ KERNELS = tuple(
     Kernel(
         op=("FULLY_CONNECTED",),
         template="fully_connected/mve_gathered",
-        function="fully_connected_mve_gathered",
         launch=launch,
         accepts=partial(accepts, form),
         uses=(*mve.VECTORS, "common/mve_channels", "common/mve_copy", "common/mve_gathered"),

@@ -55,7 +55,6 @@ KERNELS = tuple(
     Kernel(
         op=("FULLY_CONNECTED",),
         template="fully_connected/v6m_gathered",
-        function="fully_connected_v6m_gathered",
         launch=launch,
         accepts=partial(accepts, form),
         uses=("common/requantize", "common/v6m_gathered"),

@@ -44,7 +44,6 @@ KERNELS = (
     Kernel(
         op=("PAD", "PADV2"),
         template="pad/portable",
-        function="pad",
         launch=launch,
         uses=("common/fill",),
         wide=None,

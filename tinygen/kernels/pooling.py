@@ -44,7 +44,6 @@ def eight_by_eight(call: Call[PoolAttrs], launch: Launch) -> Rooms:
 VECTORS = Kernel(
     op=("AVERAGE_POOL_2D",),
     template="average_pool_2d/mve",
-    function="average_pool_2d_mve",
     launch=launch,
     accepts=has_eight,
     overlap=eight_by_eight,
@@ -58,7 +57,6 @@ EIGHTS = tuple(
     Kernel(
         op=(op,),
         template=f"{op.lower()}/dsp",
-        function=f"{op.lower()}_dsp",
         launch=launch,
         accepts=accepts,
         overlap=eight_by_eight,
@@ -74,7 +72,6 @@ EIGHTS = tuple(
 SIXTEENS = Kernel(
     op=("MAX_POOL_2D",),
     template="max_pool_2d/mve",
-    function="max_pool_2d_mve",
     launch=launch,
     overlap=channel_by_channel,
     uses=("common/mve",),
@@ -86,7 +83,6 @@ FOURS = tuple(
     Kernel(
         op=(op,),
         template=f"{op.lower()}/four",
-        function=f"{op.lower()}_four",
         launch=launch,
         accepts=has_four,
         overlap=four_by_four,
@@ -99,7 +95,6 @@ OTHERS = tuple(
     Kernel(
         op=(op,),
         template=f"{op.lower()}/{'wide' if wide else 'portable'}",
-        function=f"{op.lower()}{'_wide' if wide else ''}",
         launch=launch,
         overlap=channel_by_channel,
         uses=("common/requantize",),

@@ -35,7 +35,6 @@ KERNELS = (
     Kernel(
         op=("PRELU",),
         template="prelu/portable",
-        function="prelu",
         launch=launch,
         accepts=fits,
         uses=("common/requantize",),

@@ -66,7 +66,6 @@ def kernel(name: str, at_once: int, speed: Callable[[Call[ConvAttrs]], float]) -
     return Kernel(
         op=("CONV_2D",),
         template=f"conv_2d/dsp_{name}",
-        function=f"conv_2d_dsp_{name}",
         launch=partial(launch, at_once=at_once),
         accepts=partial(accepts, at_once=at_once),
         uses=(*dsp.WINDOWS, f"common/dsp_{name}"),

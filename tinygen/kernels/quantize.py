@@ -80,7 +80,6 @@ KERNELS = (
     Kernel(
         op=("QUANTIZE",),
         template="lookup/table",
-        function="lookup",
         launch=table_launch,
         accepts=between_bytes,
         overlap=elementwise,
@@ -89,7 +88,6 @@ KERNELS = (
     Kernel(
         op=("QUANTIZE",),
         template="quantize/integer",
-        function="requantize_all",
         launch=integer_launch,
         accepts=between_integers,
         wide=None,
@@ -100,7 +98,6 @@ KERNELS = (
     Kernel(
         op=("QUANTIZE",),
         template="quantize/from_float",
-        function="quantize",
         launch=float_launch,
         accepts=from_float,
         wide=None,

@@ -21,7 +21,6 @@ KERNELS = (
     Kernel(
         op=("RELU", "RELU6", "RELU_N1_TO_1"),
         template="quantize/integer",
-        function="requantize_all",
         launch=launch,
         uses=("common/elements", "common/requantize"),
         overlap=elementwise,

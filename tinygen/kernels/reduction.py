@@ -71,7 +71,6 @@ KERNELS = (
     Kernel(
         op=("MEAN", "SUM"),
         template="reduce_sum/portable",
-        function="reduce_sum",
         launch=launch_sum,
         accepts=fits,
         uses=("common/requantize",),
@@ -79,14 +78,13 @@ KERNELS = (
     Kernel(
         op=("MEAN",),
         template="reduce_sum/wide",
-        function="reduce_sum_wide",
         launch=launch_wide_mean,
         accepts=fits,
         uses=("common/requantize",),
         wide=True,
     ),
     *(
-        Kernel(op=(op,), template=f"{op.lower()}/portable", function=op.lower(), launch=launch_extremum, accepts=fits)
+        Kernel(op=(op,), template=f"{op.lower()}/portable", launch=launch_extremum, accepts=fits)
         for op in ("REDUCE_MAX", "REDUCE_MIN")
     ),
 )

@@ -26,7 +26,6 @@ KERNELS = (
     Kernel(
         op=("RESIZE_BILINEAR",),
         template="resize_bilinear/portable",
-        function="resize_bilinear",
         launch=launch,
         speed=24.0,
     ),

@@ -48,7 +48,6 @@ KERNELS = (
     Kernel(
         op=("RESIZE_NEAREST_NEIGHBOR",),
         template="resize_nearest_neighbor/table",
-        function="resize_nearest",
         launch=launch,
         wide=None,
         speed=3.0,

@@ -80,14 +80,12 @@ KERNELS = (
     Kernel(
         op=("AVERAGE_POOL_2D_ROWS",),
         template="average_pool_2d/rows",
-        function="average_pool_2d_rows",
         launch=launch_average,
         uses=("common/requantize", "common/sum_rows"),
     ),
     Kernel(
         op=("MEAN_ROWS",),
         template="reduce_sum/rows",
-        function="mean_rows",
         launch=launch_mean,
         uses=("common/requantize", "common/sum_rows"),
     ),

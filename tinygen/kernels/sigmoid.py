@@ -33,7 +33,6 @@ KERNELS = (
     Kernel(
         op=("LOGISTIC", "TANH"),
         template="sigmoid/wide",
-        function="sigmoid_wide",
         launch=launch,
         overlap=elementwise,
         wide=True,

@@ -27,7 +27,6 @@ KERNELS = (
     Kernel(
         op=("SOFTMAX",),
         template="softmax/table",
-        function="softmax",
         launch=launch,
         uses=("common/fixedpoint",),
         overlap=row_by_row,
@@ -36,7 +35,6 @@ KERNELS = (
     Kernel(
         op=("SOFTMAX",),
         template="softmax/wide",
-        function="softmax_wide",
         launch=wide_launch,
         uses=("common/fixedpoint", "common/requantize"),
         overlap=row_by_row,

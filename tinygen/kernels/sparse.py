@@ -128,7 +128,6 @@ KERNELS = tuple(
     Kernel(
         op=("CONV_2D", "FULLY_CONNECTED"),
         template=f"sparse/{form.name}",
-        function=f"sparse_{form.name}",
         launch=partial(launch, form, coded),
         accepts=partial(accepts, form, coded, gathered),
         uses=USES,

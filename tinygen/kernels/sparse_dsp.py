@@ -91,7 +91,6 @@ def convolution(coded: bool, most: int) -> Kernel:
     return Kernel(
         op=("CONV_2D",),
         template="conv_2d/dsp_blocks",
-        function="conv_2d_dsp_blocks",
         launch=partial(launch, coded, most),
         accepts=partial(accepts, coded),
         uses=(
@@ -119,7 +118,6 @@ KERNELS = tuple(
         Kernel(
             op=("CONV_2D", "FULLY_CONNECTED"),
             template="sparse/dsp_blocks",
-            function="sparse_dsp_blocks",
             launch=partial(dense_launch, coded),
             accepts=partial(dense_accepts, coded),
             uses=(

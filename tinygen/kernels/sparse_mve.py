@@ -168,7 +168,6 @@ KERNELS = (
     Kernel(
         op=("CONV_2D", "FULLY_CONNECTED"),
         template="sparse/mve_blocks",
-        function="sparse_mve_blocks",
         launch=matrix_launch,
         accepts=matrix_accepts,
         uses=USES,
@@ -182,7 +181,6 @@ KERNELS = (
     Kernel(
         op=("CONV_2D",),
         template="conv_2d/mve_in_blocks",
-        function="conv_2d_mve_in_blocks",
         launch=launch,
         accepts=accepts,
         uses=(*USES, "common/mve_copy", "common/mve_windows"),
@@ -196,7 +194,6 @@ KERNELS = (
     Kernel(
         op=("FULLY_CONNECTED",),
         template="fully_connected/mve_tiles",
-        function="fully_connected_mve_tiles",
         launch=tiles_launch,
         accepts=tiles_accept,
         uses=(*mve.VECTORS, "common/mve_channels", "common/mve_tiles"),
@@ -210,7 +207,6 @@ KERNELS = (
     Kernel(
         op=("FULLY_CONNECTED",),
         template="fully_connected/mve_in_blocks",
-        function="fully_connected_mve_in_blocks",
         launch=dense_launch,
         accepts=dense_accepts,
         uses=(*mve.VECTORS, "common/mve_channels", "common/mve_blocks", "common/mve_blocks_dot"),

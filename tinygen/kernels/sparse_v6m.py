@@ -114,7 +114,6 @@ def dense_speed(call: Call[Any]) -> float:
 DENSE = Kernel(
     op=("FULLY_CONNECTED",),
     template="fully_connected/v6m_in_blocks",
-    function="fully_connected_v6m_in_blocks",
     launch=dense_launch,
     accepts=dense_accepts,
     uses=("common/requantize", "common/v6m_blocks_dot"),
@@ -129,7 +128,6 @@ CONVOLUTIONS = tuple(
     Kernel(
         op=("CONV_2D",),
         template="conv_2d/v6m_in_blocks",
-        function="conv_2d_v6m_in_blocks",
         launch=partial(launch, coded, line, most),
         accepts=partial(accepts, coded, line),
         uses=(

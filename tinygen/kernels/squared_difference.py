@@ -28,7 +28,6 @@ KERNELS = (
     Kernel(
         op=("SQUARED_DIFFERENCE",),
         template="squared_difference/portable",
-        function="squared_difference",
         launch=launch,
         accepts=fits,
         uses=("common/requantize", "common/rescale"),

@@ -127,7 +127,6 @@ def _kernel(plain: Kernel, form: Form) -> Kernel:
     return replace(
         plain,
         template=f"{operator}/{own}",
-        function=f"{plain.function}_{form.name}",
         launch=launch,
         accepts=accepts,
         uses=tuple(dict.fromkeys((*plain.uses, *form.uses, f"common/{form.name}", plain.template))),

@@ -38,7 +38,6 @@ KERNELS = (
     Kernel(
         op=("TRANSPOSE_CONV",),
         template="transpose_conv/portable",
-        function="transpose_conv",
         launch=launch,
         uses=("common/requantize",),
         speed=7.0,
@@ -46,7 +45,6 @@ KERNELS = (
     Kernel(
         op=("TRANSPOSE_CONV",),
         template="transpose_conv/wide",
-        function="transpose_conv_wide",
         launch=wide_launch,
         uses=WIDE_USES,
         wide=True,

@@ -106,7 +106,6 @@ def of_phases(kernel: Kernel) -> Kernel:
         kernel,
         op=("TRANSPOSE_CONV",),
         template=f"transpose_conv/{variant}",
-        function=f"transpose_conv_{variant}",
         launch=partial(launch, kernel.launch),
         accepts=partial(accepts, kernel.accepts),
         uses=(*kernel.uses, kernel.template),

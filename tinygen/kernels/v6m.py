@@ -167,7 +167,6 @@ def convolution(
     return Kernel(
         op=("CONV_2D",),
         template="conv_2d/v6m",
-        function="conv_2d_v6m",
         launch=launch,
         accepts=accepts,
         uses=("common/requantize", "common/split", "common/v6m"),
@@ -183,7 +182,6 @@ KERNELS = (
     Kernel(
         op=("FULLY_CONNECTED",),
         template="fully_connected/v6m_four",
-        function="fully_connected_v6m_four",
         launch=four_launch,
         accepts=four_accepts,
         uses=("common/requantize", "common/v6m_four"),
@@ -194,7 +192,6 @@ KERNELS = (
     Kernel(
         op=("FULLY_CONNECTED",),
         template="fully_connected/v6m",
-        function="fully_connected_v6m",
         launch=dense_launch,
         accepts=dense_accepts,
         uses=("common/requantize", "common/v6m_eight"),
