@@ -27,8 +27,8 @@ import onnx
 from benchmarks import stock
 from benchmarks.accuracy_data import CASES, SPLITS, Case, Data
 from benchmarks.accuracy_rows import PEERS, Findings, Row
+from benchmarks.command import on_the_zoo
 from benchmarks.stock import TENSORFLOW, Outputs
-from tests import zoo
 from tinygen import api
 from tinygen.errors import TinygenError
 from tinygen.export import tflite
@@ -178,8 +178,6 @@ def measure_all(models: Sequence[str], most: int = 0, splits: int = SPLITS, jobs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    from benchmarks.accuracy_page import page
-
     parser = argparse.ArgumentParser(description="Compare quantizers on the float models of the zoo.")
     parser.add_argument("--models", default="", metavar="WORD", help="only models with WORD in their names")
     parser.add_argument("--tests", type=int, default=0, metavar="N", help="at most N test samples of each model")
@@ -187,10 +185,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, metavar="N", help="models at a time (default: one for each processor)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the page")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the page there, too")
-    options = parser.parse_args(arguments)
-    if not zoo.PRESENT:
-        print(zoo.ABSENT, file=sys.stderr)
-        return 2
+    return on_the_zoo(parser, arguments, measured)
+
+
+def measured(options: argparse.Namespace) -> bool:
+    """Measure, print, and write the page if asked; whether every goal is met."""
+    from benchmarks.accuracy_page import page
+
     if not TENSORFLOW:
         print("tensorflow is not installed (extra 'train'): the TFLite converter's column is left out", file=sys.stderr)
     models = [case.model for case in CASES if options.models in case.model]
@@ -198,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(json.dumps(found.as_dict(), indent=1) if options.json else page(found))
     if options.write:
         options.write.write_text(page(found), encoding="utf-8")
-    return 0 if found.ok else 1
+    return found.ok
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.command import on_the_zoo
 from tests import zoo
 from tinygen import toolchain
 from tinygen.errors import TinygenError, VerificationError
@@ -284,24 +285,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cores", choices=[*CORES, "all"], default=CORE, help="where instructions are counted")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--markdown", action="store_true", help="print the table of README.md")
-    options = parser.parse_args(arguments)
-    if not zoo.PRESENT:
-        print(zoo.ABSENT, file=sys.stderr)
-        return 2
+    return on_the_zoo(parser, arguments, measured)
+
+
+def measured(options: argparse.Namespace) -> bool:
+    """Measure and print; whether all that can be compared is exact and no goal missed."""
     cores = CORES if options.cores == "all" else (options.cores,)
     provenance, peers = read_peers()
-    try:
-        rows = measure_all(peers, cores, options.optimize)
-    except TinygenError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    rows = measure_all(peers, cores, options.optimize)
     if options.json:
         print(json.dumps(as_dict(rows, provenance, options.optimize), indent=1))
     elif options.markdown:
         print(markdown(rows))
     else:
         _print(rows, cores, provenance, options.optimize)
-    return 0 if _all_ok(rows) else 1
+    return _all_ok(rows)
 
 
 if __name__ == "__main__":

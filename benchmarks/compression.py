@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import compression_page as page
+from benchmarks.command import on_the_zoo
 from benchmarks.compression_data import TASKS
 from tests import zoo
 from tinygen import api, running
@@ -217,10 +218,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-curves", action="store_true", help="goals only")
     parser.add_argument("--verify", action="store_true", help="run what the goals' recipes make under QEMU")
     parser.add_argument("--write", type=Path, help="the page to write, its data and its picture beside it")
-    options = parser.parse_args(argv)
-    if not zoo.PRESENT:
-        print(zoo.ABSENT, file=sys.stderr)
-        return 2
+    return on_the_zoo(parser, argv, measured)
+
+
+def measured(options: argparse.Namespace) -> bool:
+    """Measure, print, and write the page if asked; whether every goal is met."""
     met, found = True, []
     vww = lossless() if options.only in LOSSLESS_MODEL else None
     if vww is not None:
@@ -238,7 +240,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         data = {"target": TARGET, "seeds": options.seeds, "goals": found, "curves": drawn}
         data["lossless"] = None if vww is None else {**asdict(vww), "reached": vww.reached}
         page.write(options.write, data)
-    return 0 if met else 1
+    return met
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.command import on_the_zoo
 from tests import zoo
 from tinygen.errors import TinygenError
 from tinygen.target import load_target
@@ -79,17 +80,18 @@ def lines(verdicts: list[Verdict]) -> Iterator[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Build and run every model of the zoo.")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-    as_json = parser.parse_args().json
-    if not zoo.PRESENT:
-        print(zoo.ABSENT, file=sys.stderr)
-        return 2
+    return on_the_zoo(parser, None, measured)
+
+
+def measured(options: argparse.Namespace) -> bool:
+    """Build, run and print; whether no output differs."""
     verdicts = []
     with Console(stderr=True).status("") as status:
         for name in zoo.names():
             status.update(name)
             verdicts.append(judge(name))
-    print(json.dumps([asdict(v) for v in verdicts], indent=1) if as_json else "\n".join(lines(verdicts)))
-    return int(any(v.state == "different" for v in verdicts))
+    print(json.dumps([asdict(v) for v in verdicts], indent=1) if options.json else "\n".join(lines(verdicts)))
+    return all(v.state != "different" for v in verdicts)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from rich.console import Console
 
 from benchmarks import stock
 from benchmarks.accuracy_data import CASES, Sample
+from benchmarks.command import on_the_zoo
 from benchmarks.floats_rows import CALIBRATION, COMPARED, CORE, LARGE, MANY_MACS, RANDOM, TOLERANCE, Proof, summary
 from tests import zoo
 from tinygen import api, running
@@ -129,16 +130,17 @@ def line(proof: Proof) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    from benchmarks.floats_page import page
-
     parser = argparse.ArgumentParser(description="Build and prove the float and ONNX models of the zoo.")
     parser.add_argument("--models", default="", metavar="WORD", help="only models with WORD in their names")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the page there, too")
-    options = parser.parse_args(arguments)
-    if not zoo.PRESENT:
-        print(zoo.ABSENT, file=sys.stderr)
-        return 2
+    return on_the_zoo(parser, arguments, measured)
+
+
+def measured(options: argparse.Namespace) -> bool:
+    """Prove, print, and write the page if asked; whether no proof fails."""
+    from benchmarks.floats_page import page
+
     os.environ |= {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     proofs = []
     with warnings.catch_warnings(), Console(stderr=True).status("") as status:
@@ -151,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(json.dumps([asdict(p) for p in proofs], indent=1) if options.json else summary(proofs))
     if options.write:
         options.write.write_text(page(proofs), encoding="utf-8")
-    return int(any(proof.state == "failed" for proof in proofs))
+    return all(proof.state != "failed" for proof in proofs)
 
 
 if __name__ == "__main__":

@@ -15,17 +15,18 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from benchmarks.bench import CORE, cost_of, count_instructions, new_table, read_peers, tomllib
+from benchmarks.command import on_the_zoo
 from benchmarks.memory_page import page
+from benchmarks.memory_rows import Arena, Need
 from tests import zoo
 from tinygen import api
-from tinygen.errors import TinygenError
 from tinygen.layout import laid_out
 from tinygen.lower import Optimize
 from tinygen.passes import lossless, run_passes
@@ -37,39 +38,6 @@ MODES: tuple[Optimize, ...] = ("ram", "balanced", "speed")
 SLOWER = 1.10
 #: The median of the zoo's arenas under ``ram``, as a share of what they took before; none may take more.
 MEDIAN = 0.75
-
-
-@dataclass(frozen=True)
-class Need:
-    """What a network needs on `CORE` with one way to optimize: `ram` is arena + .data + .bss, in bytes.
-
-    `goal`: what it is to need at most; `tflm`: what it needs there, with CMSIS-NN. None where nothing is known.
-    """
-
-    model: str
-    optimize: str
-    ram: int
-    arena: int
-    lower_bound: int
-    stack: int | None
-    instructions: int
-    goal: int | None
-    tflm: int | None
-
-    @property
-    def ok(self) -> bool:
-        return self.goal is None or self.ram <= self.goal
-
-
-@dataclass(frozen=True)
-class Arena:
-    """Bytes of a model's arena: before, now, and of the same program if no two buffers overlapped."""
-
-    model: str
-    optimize: str
-    before: int
-    now: int
-    apart: int
 
 
 def read_goals() -> dict[str, Any]:
@@ -147,23 +115,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--zoo", action="store_true", help="plan the whole zoo, too")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--write", type=Path, help="remake this page, too; plans the zoo")
-    options = parser.parse_args(arguments)
-    if not zoo.PRESENT:
-        print(zoo.ABSENT, file=sys.stderr)
-        return 2
+    return on_the_zoo(parser, arguments, measured)
+
+
+def measured(options: argparse.Namespace) -> bool:
+    """Measure, print, and write the page if asked; whether every goal is met."""
     goals = read_goals()
-    try:
-        rows, planned = needs(goals), arenas(goals) if options.zoo or options.write else []
-    except TinygenError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    rows, planned = needs(goals), arenas(goals) if options.zoo or options.write else []
     if options.write:
         options.write.write_text(page(rows, planned), encoding="utf-8")
     if options.json:
         print(json.dumps({"models": [asdict(r) for r in rows], "zoo": [asdict(a) for a in planned]}, indent=1))
     else:
         show(rows, planned)
-    return 0 if ok(rows, planned) else 1
+    return ok(rows, planned)
 
 
 if __name__ == "__main__":

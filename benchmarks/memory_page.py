@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from benchmarks.memory import Arena, Need
+from benchmarks.memory_rows import Arena, Need
 
 HEAD = """# Memory
 

@@ -23,10 +23,11 @@ from rich.console import Console
 
 from benchmarks import bench
 from benchmarks.bench import tomllib
+from benchmarks.command import on_the_zoo
 from tests import zoo
 from tinygen import toolchain
 from tinygen.clang import COMPILERS, compiler_for
-from tinygen.errors import TinygenError, ToolError, VerificationError
+from tinygen.errors import ToolError, VerificationError
 from tinygen.lower import Optimize
 from tinygen.target import load_target
 from tinygen.verify.qemu import run_qemu
@@ -196,21 +197,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cores", nargs="+", choices=CORES, default=CORES)
     parser.add_argument("--compiler", choices=COMPILERS, default="gcc")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    options = parser.parse_args(arguments)
-    if not zoo.PRESENT:
-        print(zoo.ABSENT, file=sys.stderr)
-        return 2
-    try:
-        speeds = [measure(model, core, options.compiler) for core in options.cores for model in MODELS]
-        sizes = codes([core for core in options.cores if core in FAMILIES]) if options.compiler == "gcc" else []
-    except TinygenError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    return on_the_zoo(parser, arguments, measured)
+
+
+def measured(options: argparse.Namespace) -> bool:
+    """Measure and print; whether every goal is met."""
+    speeds = [measure(model, core, options.compiler) for core in options.cores for model in MODELS]
+    sizes = codes([core for core in options.cores if core in FAMILIES]) if options.compiler == "gcc" else []
     if options.json:
         print(json.dumps({"speeds": [asdict(s) for s in speeds], "code": [asdict(c) for c in sizes]}, indent=1))
     else:
         show(speeds, sizes)
-    return 0 if all(v.ok for v in verdicts(speeds, sizes)) else 1
+    return all(v.ok for v in verdicts(speeds, sizes))
 
 
 if __name__ == "__main__":

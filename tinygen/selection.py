@@ -33,8 +33,6 @@ WORTH: Mapping[Optimize, Worth] = {
 #: Under `balanced`, weights lie in a form that costs instructions if a node's constants then take at most this share of
 #: their bytes; or fewer bytes at all, where the graph asks for the smallest form.
 WORTH_A_FORM = 0.7
-#: Under `balanced`, the faster of two kernels for a form is taken if its constants take at most this share of bytes.
-AS_SMALL = 1.05
 #: Under `balanced`, a kernel that takes n times the instructions of the fastest plain one counts as if its constants
 #: took this share of their bytes n - 1 times on top: of forms that are nearly as small, the faster is taken. The second
 #: is for weights that ask for the smallest form at any speed.

@@ -1,16 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files and refusals of the two poolings."""
+"""Files, kernels and refusals of the two poolings."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import pytest
 from hypothesis import strategies as st
 
 from tests.laws import load
+from tests.operators.test_dsp import assert_computes, preferred
 from tests.strategies import quants
 from tests.tflite_builder import ModelBuilder
+from tinygen.ir.graph import Graph
+from tinygen.lower import lower
 from tinygen.ops import problems_of
+from tinygen.target import load_target
 
 SAME, VALID = 0, 1
+#: Features for which there are kernels that take several channels at a time, each with a core that has it.
+CORES = pytest.mark.parametrize(("feature", "core"), [("mve", "cortex-m55"), ("dsp", "cortex-m4")])
 
 
 def pool_model(
@@ -53,6 +62,14 @@ def pool_models(draw: st.DrawFn, op: str) -> bytes:
     shape = (draw(st.integers(1, 2)), low[0] + draw(st.integers(0, 6)), low[1] + draw(st.integers(0, 6)), draw(side))
     stride = draw(st.integers(1, 4)), draw(st.integers(1, 4))
     return pool_model(op, shape, window, stride, padding, draw(st.integers(0, 3)), draw(quants()))
+
+
+def check_channels_together(graphs: Sequence[Graph], feature: str, core: str) -> None:
+    """The kernel for `feature` is there for all `graphs` on `core`, and computes what the reference does."""
+    with preferred(feature):
+        kernels = {step.kernel for graph in graphs for step in lower(graph, load_target(core)).steps}
+    assert kernels == {f"{graph.nodes[0].op.lower()}/{feature}" for graph in graphs}
+    assert_computes(graphs, feature)
 
 
 def check_pool_refusals(op: str) -> None:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.laws import check_laws, check_reference, load
-from tests.operators.pooling import VALID, check_pool_refusals, pool_model, pool_models
-from tests.operators.test_dsp import assert_computes, assert_runs, preferred
+from tests.operators.pooling import CORES, VALID, check_channels_together, check_pool_refusals, pool_model, pool_models
+from tests.operators.test_dsp import assert_runs
 from tests.strategies import FEW, MANY
 from tinygen.ir.graph import Graph
 from tinygen.lower import lower
@@ -42,15 +42,9 @@ def eights() -> list[Graph]:
     return [load(pool_model("AVERAGE_POOL_2D", shape, window)) for shape, window in shapes]
 
 
-CORES = pytest.mark.parametrize(("feature", "core"), [("mve", "cortex-m55"), ("dsp", "cortex-m4")])
-
-
 @CORES
 def test_eights(feature: str, core: str) -> None:
-    with preferred(feature):
-        kernels = {step.kernel for graph in eights() for step in lower(graph, load_target(core)).steps}
-    assert kernels == {f"average_pool_2d/{feature}"}
-    assert_computes(eights(), feature)
+    check_channels_together(eights(), feature, core)
 
 
 @pytest.mark.qemu

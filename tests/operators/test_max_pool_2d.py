@@ -10,12 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.laws import check_laws, check_reference, load
-from tests.operators.pooling import check_pool_refusals, pool_model, pool_models
-from tests.operators.test_dsp import assert_computes, assert_runs, preferred
+from tests.operators.pooling import CORES, check_channels_together, check_pool_refusals, pool_model, pool_models
+from tests.operators.test_dsp import assert_runs
 from tests.strategies import FEW, MANY
 from tinygen.ir.graph import Graph
-from tinygen.lower import lower
-from tinygen.target import load_target
 
 
 @FEW
@@ -46,15 +44,9 @@ def several() -> list[Graph]:
     return [*graphs, load(clamped)]
 
 
-CORES = pytest.mark.parametrize(("feature", "core"), [("mve", "cortex-m55"), ("dsp", "cortex-m4")])
-
-
 @CORES
 def test_several_channels_at_a_time(feature: str, core: str) -> None:
-    with preferred(feature):
-        kernels = {step.kernel for graph in several() for step in lower(graph, load_target(core)).steps}
-    assert kernels == {f"max_pool_2d/{feature}"}
-    assert_computes(several(), feature)
+    check_channels_together(several(), feature, core)
 
 
 @pytest.mark.qemu

@@ -29,7 +29,6 @@ class Bar:
     value: str
     parts: tuple[Part, ...]
     mark: float | None = None
-    mark_tip: str = ""
 
 
 @dataclass(frozen=True)
