@@ -316,6 +316,75 @@ def test_contradictions() -> None:
         graph_of(one_node("Add", (2, 3), [weights(4)]))
 
 
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ({"strides": [2]}, "strides has 1 values, expected 2"),
+        ({"dilations": [1, 1, 1]}, "dilations has 3 values, expected 2"),
+        ({"kernel_shape": [3, 3]}, r"kernel_shape \[3, 3\] is not that of the weights, \[2, 2\]"),
+    ],
+)
+def test_windows_that_contradict_their_weights(attributes: dict[str, list[int]], words: str) -> None:
+    with pytest.raises(ModelError, match=words):
+        graph_of(one_node("Conv", (1, 3, 4, 4), [weights(2, 3, 2, 2)], **attributes))
+
+
+def test_dilations_that_would_fill_the_memory() -> None:
+    proto = one_node("ConvTranspose", (1, 2, 4, 4), [weights(2, 3, 2, 2)], dilations=[1 << 16, 1 << 16])
+    with pytest.raises(UnsupportedError, match="make its weights larger than any model"):
+        graph_of(proto)
+
+
+# --- Weights in files beside the model ----------------------------------------------------------------------------
+
+
+def beside(folder: Path, **changes: str) -> Path:
+    """A convolution whose weights lie in weights.bin; `changes` are made to what the model says about them."""
+    proto = model([node("Conv", "x w", "y")], {"x": [1, 3, 6, 6]}, ["y"], CONVOLVED)
+    onnx.save_model(proto, folder / "m.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    stored = onnx.load(folder / "m.onnx", load_external_data=False)
+    for entry in stored.graph.initializer[0].external_data:
+        entry.value = changes.get(entry.key, entry.value)
+    (folder / "m.onnx").write_bytes(stored.SerializeToString())
+    return folder / "m.onnx"
+
+
+def test_weights_in_a_file_beside_the_model(tmp_path: Path) -> None:
+    path = beside(tmp_path)
+    whole = graph_of(onnx.load(path))
+    for name, value in frontends.load(path).constants.items():
+        np.testing.assert_array_equal(value, whole.constants[name])
+    before = frontends.identified(path)
+    weights_file = tmp_path / "weights.bin"
+    weights_file.write_bytes(weights_file.read_bytes()[::-1])
+    assert frontends.identified(path) != before
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"location": "gone.bin"},
+            "'gone.bin', which is not beside the model: copy it there, or save the model as one",
+        ),
+        ({"location": "../weights.bin"}, "outside the model's folder"),
+        ({"location": "/dev/zero"}, "outside the model's folder"),
+        ({"location": "\0"}, "cannot be read"),
+        ({"location": ""}, "is not beside the model"),
+        ({"length": "99999"}, "beyond the end of 'weights.bin'"),
+        ({"offset": "-1"}, "beyond the end of 'weights.bin'"),
+        ({"length": "many"}, "cannot be read"),
+        ({"length": "8"}, "malformed"),
+    ],
+)
+def test_weights_that_are_not_there(tmp_path: Path, changes: dict[str, str], words: str) -> None:
+    (tmp_path / "weights.bin").write_bytes(bytes(1 << 17))
+    (tmp_path / "m").mkdir()
+    with pytest.raises(ModelError, match=r"^m\.onnx: ") as caught:
+        frontends.load(beside(tmp_path / "m", **changes))
+    assert words in str(caught.value)
+
+
 def test_names_that_are_no_text() -> None:
     data = one_node("Relu", (2,)).SerializeToString().replace(b"the_node", b"\xff\xfe_node")
     with pytest.raises(ModelError, match="the ONNX"):

@@ -84,11 +84,16 @@ def load_with_notes(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = N
 
 
 def identified(path: Path) -> tuple[str, str]:
-    """The name of the format of the model `path`, and the SHA-256 of its content."""
+    """The name of the format of the model `path`, and the SHA-256 of its content (with weights in files beside it)."""
     if keras.is_keras(path):
         return keras.format_of(path), keras.fingerprint(path)
     data = path.read_bytes()
-    return format_of(data), hashlib.sha256(data).hexdigest()
+    kind = format_of(data)
+    if kind == "onnx":
+        from tinygen.frontends import onnx
+
+        data += onnx.weights_beside(path, data)
+    return kind, hashlib.sha256(data).hexdigest()
 
 
 def format_of(data: bytes) -> str:

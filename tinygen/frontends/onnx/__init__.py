@@ -20,6 +20,7 @@ from onnx import numpy_helper
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
 from tinygen.frontends.onnx.advice import advice_for
 from tinygen.frontends.onnx.build import Builder
+from tinygen.frontends.onnx.external import read_in
 from tinygen.frontends.onnx.fold import evaluate
 from tinygen.frontends.onnx.node import OnnxNode
 from tinygen.frontends.onnx.registry import handlers
@@ -49,14 +50,20 @@ def read(path: Path, data: bytes, shapes: Shapes | None = None) -> Reading:
     another dimension than the first open, `UsageError` if `shapes` does not fit.
     """
     with _naming(path):
-        model, notes = simplified(parse(data), shapes or {})
+        model, notes = simplified(parse(data, path.parent), shapes or {})
         return Reading(_Reader(model).graph(path.stem), notes)
 
 
 def operators(path: Path, data: bytes) -> list[str]:
     """The operator names of the graph in order, as stored, supported or not."""
     with _naming(path):
-        return [node.op_type for node in parse(data).graph.node]
+        return [node.op_type for node in parse(data, path.parent).graph.node]
+
+
+def weights_beside(path: Path, data: bytes) -> bytes:
+    """What the ONNX file `path` with content `data` keeps in files beside it; empty where it keeps nothing there."""
+    with _naming(path):
+        return read_in(onnx.ModelProto.FromString(data), path.parent)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from tinygen.frontends.onnx.build import Builder
 from tinygen.frontends.onnx.elementwise import floating
 from tinygen.frontends.onnx.node import OnnxNode
 from tinygen.frontends.onnx.registry import handles
+from tinygen.frontends.onnx.simplify import MAX_GROWN
 from tinygen.frontends.onnx.spatial import Pair, from_nhwc, image_rank, pair, to_nhwc, window_of
 from tinygen.ir.types import Array
 from tinygen.ops.convolution import ConvAttrs
@@ -63,9 +64,14 @@ def conv(b: Builder, node: OnnxNode) -> str:
 def conv_transpose(b: Builder, node: OnnxNode) -> str:
     """Groups and dilations become zeros among the weights, which TRANSPOSE_CONV does without."""
     rank = image_rank(b, node)
-    weights = _dense(weights_of(b, node, rank), int(node.attr("group", 1)))
+    given, groups = weights_of(b, node, rank), int(node.attr("group", 1))
     dilation = pair(node.attr("dilations", [1] * (rank - 2)))
-    weights = _dilated(weights, dilation)
+    sides = [(n - 1) * d + 1 for n, d in zip(given.shape[2:], dilation, strict=True)]
+    node.need(
+        given.shape[0] * given.shape[1] * groups * sides[0] * sides[1] <= MAX_GROWN,
+        "its groups and dilations make its weights larger than any model for a microcontroller: use smaller ones",
+    )
+    weights = _dilated(_dense(given, groups), dilation)
     image = to_nhwc(b, node.input(0))
     batch, height, width, channels = b.shape(image)
     if weights.shape[0] != channels:

@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -18,6 +19,7 @@ from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
 from tinygen.errors import ModelError, UnsupportedError, UsageError
+from tinygen.frontends.onnx.external import read_in
 from tinygen.frontends.tflite import printable
 
 #: More nodes than any model for a microcontroller has.
@@ -32,8 +34,8 @@ _GROWING = frozenset({"ConstantOfShape", "Expand", "Tile", "Range", "OneHot", "E
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def parse(data: bytes) -> onnx.ModelProto:
-    """The model in `data`; raises `ModelError` unless it is well formed."""
+def parse(data: bytes, folder: Path) -> onnx.ModelProto:
+    """The model in `data`, with weights out of files in `folder`; raises `ModelError` unless it is well formed."""
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
@@ -43,7 +45,7 @@ def parse(data: bytes) -> onnx.ModelProto:
         raise ModelError("the ONNX file holds no graph with outputs, so there is nothing to compile: export it again")
     if len(model.graph.node) > MAX_NODES:
         raise UnsupportedError(f"the model has {len(model.graph.node)} nodes, more than {MAX_NODES}: use a smaller one")
-    _refuse_external_data(model)
+    read_in(model, folder)
     # files of version 3 must list initializers among the inputs, and tools forget to, which no runtime minds
     model.ir_version = max(model.ir_version, 4)
     _check_opset(model)
@@ -63,16 +65,7 @@ def _check_grammar(model: onnx.ModelProto) -> None:
         onnx.checker.check_model(copy)
     except onnx.checker.ValidationError as error:
         first = " ".join(str(error).split("==>")[0].split())
-        raise ModelError(f"the ONNX model is malformed: {first[:300]}") from None
-
-
-def _refuse_external_data(model: onnx.ModelProto) -> None:
-    for tensor in model.graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            raise UnsupportedError(
-                f"initializer '{printable(tensor.name.encode())}' keeps its data in another file: save the model as "
-                "one file, with onnx.save(onnx.load('model.onnx'), 'whole.onnx')"
-            )
+        raise ModelError(f"the ONNX model is malformed: {first[:300].rstrip('.')}: export it again") from None
 
 
 def _check_opset(model: onnx.ModelProto) -> None:

@@ -93,10 +93,11 @@ class Window:
 
 
 def window_of(b: Builder, node: OnnxNode, sizes: Pair, kernel: Sequence[int]) -> Window:
-    """The window that the node's attributes describe over an image of `sizes`."""
+    """The window that the node's attributes describe over an image of `sizes`; `ValueError` if they contradict."""
     count = len(kernel)
-    stride = pair(node.attr("strides", [1] * count))
-    dilation = pair(node.attr("dilations", [1] * count))
+    if list(node.attr("kernel_shape", kernel)) != list(kernel):
+        raise ValueError(f"kernel_shape {node.attr('kernel_shape', [])} is not that of the weights, {list(kernel)}")
+    stride, dilation = (pair(_each(node, name, count)) for name in ("strides", "dilations"))
     size = pair(kernel)
     node.need(
         min(*size, *stride, *dilation) >= 1, "kernel, strides and dilations must be positive: export the model again"
@@ -104,6 +105,14 @@ def window_of(b: Builder, node: OnnxNode, sizes: Pair, kernel: Sequence[int]) ->
     padding = _padding(node, sizes, size, stride, dilation, count)
     node.need(min(*padding[0], *padding[1]) >= 0, "negative padding is not supported: use Slice before it")
     return Window(size, stride, dilation, padding)
+
+
+def _each(node: OnnxNode, name: str, count: int) -> list[int]:
+    """The attribute `name`, which has a number for each of `count` dimensions; 1 where it is absent."""
+    values: list[int] = node.attr(name, [1] * count)
+    if len(values) != count:
+        raise ValueError(f"{name} has {len(values)} values, expected {count}")
+    return values
 
 
 def _padding(node: OnnxNode, sizes: Pair, kernel: Pair, stride: Pair, dilation: Pair, count: int) -> tuple[Pair, Pair]:
