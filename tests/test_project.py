@@ -46,6 +46,20 @@ def test_words_on_the_command_line_come_first() -> None:
     assert Path("other", "report.json").is_file()
 
 
+def test_keys_are_the_names_on_the_command_line(folder: Path) -> None:
+    """Also where Python has other names for them."""
+    Path("tinygen.toml").write_text(
+        "[build]\nmodel = 'Dense Layers.tflite'\npackage = ['cmake']\nwithout = ['dead-channels']\njson = true\n"
+    )
+    report = json.loads(tinygen("build").output)
+    assert "--without dead-channels" in report["command"]
+    assert (folder / "dense_layers" / "CMakeLists.txt").is_file()
+    for key in ("recipe", "share", "low_rank"):
+        Path("tinygen.toml").write_text(f"[build]\nmodel = 'Dense Layers.tflite'\n{key} = '0.5'\n")
+        done = tinygen("build")
+        assert done.exit_code == 2 and "has no option" not in done.output
+
+
 def test_init_replaces_nothing_by_itself() -> None:
     assert tinygen("init").exit_code == 0
     again = tinygen("init", "--target", "cortex-m7")
@@ -82,6 +96,10 @@ def test_init_checks_what_it_writes(words: tuple[str, ...], said: str) -> None:
         ("[bild]\n", "expected tables named after commands, such as [build]; got 'bild': did you mean 'build'?"),
         ("model = 'x'\n", "expected tables named after commands"),
         ("[build\n", "tinygen.toml: "),
+        ("[build]\nmodel = ['a', 'b']\n", "[build] model: expected what stands behind the option on the command line"),
+        ("[build]\nmean = [1, 2]\n", "[build] mean: expected what stands behind the option"),
+        ("[build]\nram = 2020-01-01\n", "[build] ram: expected what stands behind the option"),
+        ("[build]\nwithout = 'dead-channels'\n", "[build] without: expected a list, as in without = ['dead-channels']"),
     ],
 )
 def test_a_wrong_file_is_one_sentence(text: str, said: str) -> None:

@@ -41,16 +41,36 @@ def defaults(group: click.Group) -> dict[str, Any]:
         tables = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{FILE}: {error}") from None
-    for name, table in tables.items():
-        command = group.commands.get(name)
-        if command is None or not isinstance(table, dict):
-            hint = _hint(name, group.commands)
-            raise UsageError(f"{FILE}: expected tables named after commands, such as [build]; got '{name}'{hint}")
-        known = {parameter.name: parameter for parameter in command.params if parameter.name}
-        for key in table:
-            if key not in known:
-                raise UsageError(f"{FILE}: [{name}] has no option '{key}'{_hint(key, known)}")
-    return tables
+    return {name: dict(_values(group, name, table)) for name, table in tables.items()}
+
+
+def _values(group: click.Group, name: str, table: Any) -> Iterator[tuple[str, Any]]:
+    """What a table says, by the names that click has for options."""
+    command = group.commands.get(name)
+    if command is None or not isinstance(table, dict):
+        hint = _hint(name, group.commands)
+        raise UsageError(f"{FILE}: expected tables named after commands, such as [build]; got '{name}'{hint}")
+    known = {_key(parameter): parameter for parameter in command.params}
+    for key, value in table.items():
+        if key not in known:
+            raise UsageError(f"{FILE}: [{name}] has no option '{key}'{_hint(key, known)}")
+        _check(f"{FILE}: [{name}] {key}", value, known[key])
+        yield str(known[key].name), value
+
+
+def _key(parameter: click.Parameter) -> str:
+    """What stands for an option or argument in the file: its name on the command line, with _ for -."""
+    flags = [flag for flag in parameter.opts if flag.startswith("--")]
+    return flags[0][2:].replace("-", "_") if flags else str(parameter.name)
+
+
+def _check(where: str, value: Any, parameter: click.Parameter) -> None:
+    """Raise `UsageError` unless `value` has the form of what the command line would give."""
+    several = parameter.nargs != 1 or getattr(parameter, "multiple", False)
+    if several and not isinstance(value, list):
+        raise UsageError(f"{where}: expected a list, as in {where.split()[-1]} = [{value!r}]")
+    if not all(isinstance(item, str | int | float) for item in (value if several else [value])):
+        raise UsageError(f"{where}: expected what stands behind the option on the command line, got {value!r}")
 
 
 def _hint(name: str, known: Mapping[str, Any]) -> str:
