@@ -194,13 +194,22 @@ def convert(seed: int, wide: bool) -> bytes:
     return bytes(converter.convert())
 
 
+#: Words of the reasons for which tinygen refuses what the converter makes: layers that it leaves in float between int8
+#: ones, and products that overflow 32 bits in TFLM, too.
+KNOWN = ("A float layer inside a quantized model", "The product of the input scales")
+
+
 def refusal(data: bytes) -> str:
-    """Why a network proves nothing: no operator, or TFLM gets it wrong or does not run it. Empty if it is good."""
+    """Why a network proves nothing: no operator, or TFLM gets it wrong or does not run it, or tinygen has to refuse it
+    for a reason in `KNOWN`. Empty if it is good."""
     graph = tflite.read(Path("network.tflite"), data)
     if not graph.nodes:
         return "has no operator"
     if any(n.op == "RELU6" and graph.types[n.inputs[0]].quant != graph.types[n.outputs[0]].quant for n in graph.nodes):
         return "TFLM's RELU6 ignores the output's scale"
+    known = (text for _, text in problems_of(graph) if any(words in text for words in KNOWN))
+    if problem := next(known, ""):
+        return f"refused: {problem}"
     try:
         runtime.Interpreter.from_bytes(data, arena_size=1 << 22).invoke()
     except (RuntimeError, ValueError) as error:
