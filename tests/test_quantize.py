@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tinygen
-from tests import small_models, zoo
+from tests import odd_models, small_models, zoo
 from tests.differential.corpus import supported
 from tests.laws import load
 from tests.tflite_builder import ModelBuilder
@@ -487,6 +487,16 @@ def test_float_models_need_samples_and_others_none(tmp_path: Path) -> None:
         made = tinygen.build(model, calibration="random")
     assert "--calibration random" in made.report["command"]
     assert made.report["quantization"]["outputs"]["sum"] > 30
+
+
+def test_float_ports_of_what_goes_through_and_of_constants() -> None:
+    """An output that is the input gives what went in; a constant output gives its real numbers."""
+    outer = with_float_ports(load(odd_models.nothing()))
+    x = np.array([[0.5, -1.0, 3.25, 7.0]], np.float32)
+    through, constant, again = run(outer, [x])
+    np.testing.assert_array_equal(through, x)
+    np.testing.assert_array_equal(again, x)
+    np.testing.assert_array_equal(constant, np.float32(0.1) * np.float32([1, 2, 3]))
 
 
 def test_float_ports_convert_as_the_caller_would(tmp_path: Path) -> None:

@@ -143,7 +143,10 @@ def steps(values: Array, scale: Array | float, dtype: DType, zero: int = 0) -> A
 
 
 def with_float_ports(graph: Graph) -> Graph:
-    """`graph` (int8) with float32 inputs and outputs, through QUANTIZE and DEQUANTIZE; the ports keep their names."""
+    """`graph` (int8) with float32 inputs and outputs, through QUANTIZE and DEQUANTIZE; the ports keep their names.
+
+    An output that is an input, too, gives the number that went in.
+    """
     types, names = dict(graph.types), dict[str, str]()
     for name in dict.fromkeys((*graph.inputs, *graph.outputs)):
         if types[name].dtype in (DType.INT8, DType.INT16) and types[name].quant is not None:
@@ -151,7 +154,8 @@ def with_float_ports(graph: Graph) -> Graph:
             types[names[name]] = types[name]
             types[name] = TensorType(types[name].shape, DType.FLOAT32)
     first = [Node(n, "QUANTIZE", (n,), (names[n],), Attrs()) for n in graph.inputs if n in names]
-    last = [Node(n, "DEQUANTIZE", (names[n],), (n,), Attrs()) for n in dict.fromkeys(graph.outputs) if n in names]
+    ends = [n for n in dict.fromkeys(graph.outputs) if n in names and n not in graph.inputs]
+    last = [Node(n, "DEQUANTIZE", (names[n],), (n,), Attrs()) for n in ends]
     inner = [
         replace(
             node,
@@ -160,4 +164,6 @@ def with_float_ports(graph: Graph) -> Graph:
         )
         for node in graph.nodes
     ]
-    return replace(graph, nodes=(*first, *inner, *last), types=types)
+    constants = {names.get(name, name): value for name, value in graph.constants.items()}
+    storage = {names.get(name, name): form for name, form in graph.storage.items()}
+    return replace(graph, nodes=(*first, *inner, *last), types=types, constants=constants, storage=storage)
