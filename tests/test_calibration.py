@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import wave
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -233,11 +234,39 @@ def test_refused_files(tmp_path: Path) -> None:
     assert "limit 0" in refusal(tmp_path, IMAGE, limit=0)
 
 
+def archived(file: Path, change: Callable[[bytearray, int], None]) -> Path:
+    """An archive whose directory says something else: `change` gets its bytes, and where the directory begins."""
+    np.savez(file, x=np.zeros((1, 4, 5, 3), np.float32))
+    data = bytearray(file.read_bytes())
+    change(data, data.find(b"PK\1\2"))
+    file.write_bytes(data)
+    return file
+
+
+def test_archives_that_cannot_be_unpacked(tmp_path: Path) -> None:
+    """With a password; packed in an unknown way; claiming more than there is memory for."""
+
+    def locked(data: bytearray, at: int) -> None:
+        data[at + 8] |= 1
+
+    def unknown(data: bytearray, at: int) -> None:
+        data[at + 10] = 99
+
+    for change in (locked, unknown):
+        assert "x.npz: expected an .npz archive or .npy file" in refusal(archived(tmp_path / "x.npz", change), IMAGE)
+    header = {"descr": "<f4", "fortran_order": False, "shape": (1 << 50, 4, 5, 3)}
+    with (tmp_path / "x.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+    assert "x.npy: " in refusal(tmp_path / "x.npy", IMAGE)
+
+
 def test_refused_preprocessing() -> None:
     with pytest.raises(UsageError, match="layout 'hwc'"):
         Preprocessing(layout="hwc")  # type: ignore[arg-type]  # what a user may type
     with pytest.raises(UsageError, match="mean and scale"):
         Preprocessing(mean=())
+    with pytest.raises(UsageError, match="scale: expected what the data is multiplied with, such as"):
+        Preprocessing(scale=(0.5, 0.0, 1.0))
     assert "2 means or scales do not fit channels" in refusal(
         np.zeros((1, 4, 5, 3)), IMAGE, preprocessing=Preprocessing((1.0, 2.0))
     )

@@ -275,5 +275,8 @@ def _loaded(path: Path) -> Array | dict[str, Array] | None:
             return {key: archive[key] for key in archive.files}
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+    except MemoryError:
+        raise UsageError(f"{path}: too large for this computer's memory: pass fewer samples") from None
+    # RuntimeError: an archive with a password, or (NotImplementedError) compressed in a way that Python does not know
+    except (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return None

@@ -32,7 +32,9 @@ class Preprocessing:
         if self.layout is not None and self.layout not in get_args(Layout):
             raise UsageError(f"layout '{self.layout}': expected {' or '.join(get_args(Layout))}")
         if not self.mean or not self.scale or not np.all(np.isfinite((*self.mean, *self.scale))):
-            raise UsageError("mean and scale: expected one number, or one for each channel")
+            raise UsageError("mean and scale: expected one finite number, or one for each channel")
+        if not all(self.scale):
+            raise UsageError("scale: expected what the data is multiplied with, such as 0.0039, got 0")
 
     def options(self) -> dict[str, str | None]:
         """The options of the command line that say the same; None where they need not be given."""
