@@ -162,6 +162,7 @@ def test_names_with_markup_are_printed_as_they_are(tmp_path: Path) -> None:
         (["--ram", "0"], "--ram 0: expected"),
         (["--name", "2nd"], "--name 2nd: expected a C identifier"),
         (["--name", "string"], "--name string: string.h would hide another header"),
+        (["--scale", "0"], "scale: expected what the data is multiplied with"),
     ],
     ids=" ".join,
 )
@@ -174,6 +175,8 @@ def test_an_unknown_option_or_choice_is_clicks_own_refusal(model: Path) -> None:
     assert "No such option" in tinygen("build", model, "--fast", code=2).stderr
     assert "'fast' is not one of" in tinygen("build", model, "--optimize", "fast", code=2).stderr
     assert "Missing argument" in tinygen("build", code=2).stderr
+    for command in ("verify", "profile", "platformio"):
+        assert "--seed" in tinygen(command, "folder", "--seed", "-1", code=2).stderr
 
 
 def test_a_missing_model(tmp_path: Path) -> None:

@@ -101,6 +101,55 @@ def test_output_folder_is_a_file(kws: Path) -> None:
     assert [p.name for p in kws.parent.iterdir()] == ["kws.tflite"]
 
 
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("kws.tflite/below", "'kws.tflite' is a file: name another folder"),
+        ("dangling", "it links to 'nowhere/deep', which does not exist"),
+        ("n" * 300, "File name too long"),
+    ],
+)
+def test_places_that_cannot_be(kws: Path, out: str, words: str) -> None:
+    (kws.parent / "dangling").symlink_to("nowhere/deep")
+    with pytest.raises(UsageError, match=words):
+        write_files(Path(out), {"a": b""})
+    assert {p.name for p in kws.parent.iterdir()} == {"kws.tflite", "dangling"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["build", "--out", "file", "--flash", "1K"],
+        ["search", "--out", "file"],
+        ["compress", "--share", "4", "--out", "file/x.tg"],
+        ["compress", "--share", "4", "--out", "x.xyz"],
+        ["quantize", "--out", "file/x.tflite"],
+    ],
+)
+def test_a_wrong_place_is_refused_before_any_work(kws: Path, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes minutes does not end with this."""
+
+    def work(*_: object) -> None:
+        raise AssertionError("work was done")
+
+    monkeypatch.setattr("tinygen.frontends.load_with_notes", work)
+    Path("file").write_text("mine")
+    place = words[words.index("--out") + 1].partition("/")[0]
+    check_refused(tinygen(words[0], "kws.tflite", *words[1:], "--calibration", "random"), 2, place)
+
+
+def test_a_full_disk_leaves_no_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even those above the one that was asked for."""
+
+    def failing(path: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", failing)
+    with pytest.raises(UsageError, match="No space left on device"):
+        write_files(tmp_path / "a" / "b" / "out", {"a": b"1"})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_folder_in_the_place_of_a_file(kws: Path) -> None:
     (kws.parent / "out" / "kws.h").mkdir(parents=True)
     check_refused(tinygen("build", "kws.tflite", "--out", "out"), 2, "kws.h': there is a folder of that name")

@@ -20,7 +20,7 @@ from tinygen.data.calibration import Source, load_samples
 from tinygen.data.preprocessing import Preprocessing
 from tinygen.errors import BudgetError, TinygenError, UsageError
 from tinygen.export import tflite
-from tinygen.files import write_files
+from tinygen.files import check_folder, write_files
 from tinygen.inspection import Inspection
 from tinygen.ir import store
 from tinygen.ir.graph import Graph
@@ -157,10 +157,9 @@ def build(
         order.check(plain)
         check_latency(limits, Problem(plain.graph, NOTHING, goal, optimize))
     except BudgetError as error:
-        if not searchable:
-            raise
-        if calibration is None:
-            raise BudgetError(f"{error}; or pass samples with --calibration, to search for what fits") from None
+        if not searchable or calibration is None:
+            samples = "; or pass samples with --calibration, to search for what fits" if searchable else ""
+            raise BudgetError(f"{error}{order.advice(plain)}{samples}") from None
     else:
         return plain
     problem = Problem(graph, NOTHING, goal, optimize, passes, float_io)
@@ -264,12 +263,13 @@ _WRITERS: Mapping[str, Callable[[Graph], bytes]] = {".tflite": tflite.dumps, ".o
 
 
 def check_writable(path: str | Path) -> Path:
-    """`path`, if its ending says a format that `save` writes; raises `UsageError` if not."""
+    """`path`, if its ending says a format that `save` writes, and its folder takes files; `UsageError` if not."""
     file = Path(path)
     if file.suffix not in _WRITERS:
         raise UsageError(
             f"'{file}': expected a name that ends in {' or '.join(_WRITERS)}, the formats that are written"
         )
+    check_folder(file.parent)
     return file
 
 

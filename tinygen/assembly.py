@@ -146,6 +146,15 @@ class Order:
         room = self.budget.ram - (memory.stack or 0) - MORE_STACK
         return fitted(graph, self.target, room) if room > 0 else None
 
+    def advice(self, build: Build) -> str:
+        """What to say of RAM besides, where `build` takes too much and can do with less; else nothing."""
+        ram = build.report["ram"]
+        if self.budget.ram is None or ram["total"] <= self.budget.ram or self.optimize == "ram" or self.pushed:
+            return ""
+        *_, least = laid_out(build.graph, self.target, "ram")
+        saved = ram["arena"] - least.bytes
+        return f"; --optimize ram needs {ram['total'] - saved} bytes" if saved > 0 else ""
+
     def check(self, build: Build) -> None:
         """Raise `BudgetError` if `build` does not fit the budget."""
         usual = {one.kind: one.used for one in build.memories if one.section is None}

@@ -35,6 +35,7 @@ from tinygen.commands.terminal import (
 )
 from tinygen.compress.recipe import Recipe
 from tinygen.errors import TinygenError
+from tinygen.files import check_folder
 from tinygen.kernels.base import PLAIN
 from tinygen.packages import kinds
 from tinygen.target import Target, all_targets, load_target
@@ -130,6 +131,7 @@ def build(
     MODEL and OTHERS become one C file, for a firmware in which only one of them runs at a time: they share an arena,
     kernels and tables.
     """
+    check_folder(out if out is not None else Path())
     if others:
         build_several((model, *others), out, recipe, as_json, asked)
         return
@@ -188,7 +190,7 @@ def _of(limit: int | None) -> str:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--on", type=click.Choice(["host", "qemu", "all"]), default="all", show_default=True)
 @click.option("--vectors", type=click.IntRange(0, 10_000), default=8, show_default=True, help="Random input sets.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random inputs.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random inputs.")
 @click.option("--inputs", type=click.Path(path_type=Path), help="Your own inputs (.npz) instead of random ones.")
 @json_option
 def verify(folder: Path, on: str, vectors: int, seed: int, inputs: Path | None, as_json: bool) -> None:

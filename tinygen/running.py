@@ -14,7 +14,7 @@ import numpy as np
 
 from tinygen import reference
 from tinygen.errors import TinygenError, UsageError
-from tinygen.files import write_files
+from tinygen.files import check_folder, write_files
 from tinygen.ir import store
 from tinygen.ir.graph import Graph
 from tinygen.ir.types import Array
@@ -153,13 +153,13 @@ def run(folder: str | Path, inputs: str | Path, outputs: str | Path, *, on: str 
     Inputs are named as tensors or in0, in1, …; outputs out0, out1, …, stacked along a new first dimension (dropped when
     there is one set). Returns the number of sets.
     """
-    made = read_build(folder)
+    made, path = read_build(folder), Path(outputs)
+    check_folder(path.parent)
     sets = load_vectors(inputs, made.inputs)
     results = run_on(folder, sets, on)
     stacks = [np.stack([result[i] for result in results]) for i in range(len(made.outputs))]
     buffer = io.BytesIO()
-    named = {f"out{i}": stack[0] if len(sets) == 1 else stack for i, stack in enumerate(stacks)}
-    np.savez(buffer, allow_pickle=False, **named)
-    path = Path(outputs)
+    named: dict[str, Any] = {f"out{i}": stack[0] if len(sets) == 1 else stack for i, stack in enumerate(stacks)}
+    np.savez(buffer, **named)
     write_files(path.parent, {path.name: buffer.getvalue()})
     return len(sets)

@@ -97,6 +97,7 @@ def _silent(bought: Bought) -> None:
 @json_option
 def compress_(model: Path, calibration: str, out: Path, recipe: Recipe | None, as_json: bool, **options: Any) -> None:
     """Compress MODEL by a recipe and write it, for `tinygen build` or (.tflite, .onnx) to use elsewhere."""
+    api.check_writable(out)
     with ERR.status(Text(f"compressing {model.name}")):
         options["heard"] = _silent if as_json else tell
         made = api.compress_model(model, recipe or {}, calibration, **options)

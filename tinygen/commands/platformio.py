@@ -19,12 +19,12 @@ from tinygen.verify.build_dir import read_build
 @click.command(name="platformio")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder of the project (default: FOLDER with -platformio)."
+    "--out", type=click.Path(path_type=Path), help="Folder of the project (default: the model's name, -platformio)."
 )
 @click.option(
     "--vectors", type=click.IntRange(1, 1000), default=4, show_default=True, help="Random input sets to test."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random inputs.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random inputs.")
 @click.option("--inputs", type=click.Path(path_type=Path), help="Your own inputs (.npz) instead of random ones.")
 @json_option
 def platformio_(folder: Path, out: Path | None, vectors: int, seed: int, inputs: Path | None, as_json: bool) -> None:

@@ -18,7 +18,7 @@ from tinygen.verify.profile import Profile
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random input.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random input.")
 @click.option("--cycles", is_flag=True, help="Estimate cycles, too; this takes longer.")
 @click.option("--compiler", type=click.Choice(COMPILERS), default="gcc", show_default=True, help="What compiles the C.")
 @json_option

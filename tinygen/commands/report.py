@@ -17,7 +17,7 @@ from tinygen.commands.terminal import ERR, OUT, json_option, preprocessed
 from tinygen.data.preprocessing import Preprocessing
 from tinygen.errors import UsageError
 from tinygen.evaluation import Evaluation, evaluate
-from tinygen.files import write_files
+from tinygen.files import check_folder, write_files
 from tinygen.pictures import page
 from tinygen.pictures.png import as_png
 
@@ -44,13 +44,14 @@ def report(
     """Draw the build in FOLDER: memory over time, flash and instructions by layer, the network."""
     if png and pictures is None:
         raise UsageError("--png: say with --pictures into which folder")
-    made = running.read_report(folder)
+    made, goal = running.read_report(folder), out if out is not None else folder / "report.html"
+    for place in (goal.parent, pictures) if pictures is not None else (goal.parent,):
+        check_folder(place)
     with ERR.status(Text(f"measuring {folder}")):
         profile = running.profile(folder).as_dict() if measure else None
         tables = [_accuracy(evaluate(folder, data, preprocessing=preprocessing))] if data is not None else []
     files = page.files(made, profile) if pictures is not None else {}
     files |= {name.replace(".svg", ".png"): as_png(text) for name, text in files.items()} if png else {}
-    goal = out if out is not None else folder / "report.html"
     write_files(goal.parent, {goal.name: page.page(made, profile, tables).encode()})
     OUT.print(f"wrote {goal}")
     if pictures is not None:

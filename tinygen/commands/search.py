@@ -16,6 +16,7 @@ from rich.table import Table
 from tinygen.commands.progress import Display, interruptible
 from tinygen.commands.terminal import OUT, json_option, preprocessed, shape_option
 from tinygen.compress import Bought, recipe
+from tinygen.files import check_folder
 from tinygen.plan.budget import parse_bytes
 from tinygen.search import energy
 from tinygen.search.base import EFFORTS, Candidate, Found
@@ -68,10 +69,10 @@ def limited(command: Callable[..., Any]) -> Callable[..., Any]:
 @json_option
 def search_(model: Path, target: str, out: Path | None, options: SearchOptions, as_json: bool, **others: Any) -> None:
     """Find the frontier of MODEL: its best forms for every size. Writes recipes for `tinygen build`, and a picture."""
-    board = load_target(target)
+    board, goal = load_target(target), check_folder(out or Path(f"{model.stem}-frontier"))
     with searching(f"reading {model.name}", options, target, as_json) as asked:
         found = search(model, board, options=asked, **others)
-        folder = save(found, out or Path(f"{model.stem}-frontier"), model.name, board)
+        folder = save(found, goal, model.name, board)
     if as_json:
         click.echo((folder / "frontier.json").read_text(encoding="utf-8"), nl=False)
     else:

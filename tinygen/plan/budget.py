@@ -63,7 +63,12 @@ def busiest(program: Program) -> list[tuple[int, str]]:
     buffers = demand(program).buffers
     alive = [[b for b in buffers if b.first <= step <= b.last] for step in range(-1, len(program.steps) + 1)]
     worst = max(alive, key=lambda live: sum(b.bytes for b in live))
-    return sorted(((b.bytes, f"'{b.name}'") for b in worst), reverse=True)[:3]
+    return sorted(((b.bytes, f"'{_short(b.name)}'") for b in worst), reverse=True)[:3]
+
+
+def _short(name: str) -> str:
+    """The first of the names that an exporter joined with ';', and what tinygen put behind them (``:scratch0``)."""
+    return re.sub(r";[^:]*", "", name)
 
 
 def _listed(items: Sequence[tuple[int, str]]) -> str:

@@ -91,7 +91,7 @@ def read_any(folder: str | Path) -> BuildDir | SharedDir:
 def _read_report(file: Path) -> dict[str, Any]:
     try:
         report = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"'{file.parent}' holds no report.json: expected a folder written by tinygen build") from None
     except OSError as error:
         raise UsageError(f"cannot read '{file}': {error.strerror}") from None
