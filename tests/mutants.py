@@ -361,10 +361,10 @@ MUTANTS = (
         "tests/operators/test_one_channel.py::test_the_convolution_computes_the_same",
     ),
     Mutant(
-        "dsp: memory that is to spare",
+        "dsp: memory that is to spare, and not used",
         "tinygen/layout.py",
-        "o for o in options if o.scratch <= free",
-        "o for o in options",
+        "*(o for o in options if o.scratch <= free)",
+        "",
         "tests/operators/test_dsp.py::test_memory_is_taken_where_there_is_room",
     ),
     Mutant(

@@ -339,7 +339,7 @@ def test_verify_elsewhere_without_the_model(model: Path, built: Path, tmp_path: 
 def change_a_weight(folder: Path, array: str) -> None:
     """Add 1 to the first number of a constant array in the C."""
     source = folder / "dense_v1.c"
-    first = rf"(dense_v1_{array}\[\d+\] \w+ = {{\s+)(-?\d+)"
+    first = rf"(dense_v1_{array}\[\d+\] \w+ = {{ /\*.*\*/\s+)(-?\d+)"
     text, count = re.subn(first, lambda m: f"{m[1]}{int(m[2]) + 1}", source.read_text(), count=1)
     assert count == 1
     source.write_text(text)
