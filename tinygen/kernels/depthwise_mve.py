@@ -52,13 +52,23 @@ def lanes_params(call: Call[ConvAttrs], fold: int) -> Params:
     }
 
 
+def ring_rows(call: Call[ConvAttrs]) -> int:
+    """Rows of the input that a row of the output needs."""
+    return (call.input(1).shape[1] - 1) * call.attrs.dilation[0] + 1
+
+
+def ring_row(call: Call[ConvAttrs], columns: int) -> tuple[int, int]:
+    """Columns in a row of the ring for `columns` of the output, and bytes of a line of them where they are folded."""
+    fold, attrs = fold_of(call), call.attrs
+    width = (-(-columns // fold) * fold - 1) * attrs.stride[1] + (call.input(1).shape[2] - 1) * attrs.dilation[1] + 1
+    return width, (width + fold) * call.output.shape[3] + 16 if fold > 1 else 0
+
+
 def launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
     _, kernel_h, kernel_w, channels = call.input(1).shape
     (_, _, in_w, _), (_, _, out_w, _), attrs = call.input(0).shape, call.output.shape, call.attrs
-    fold = fold_of(call)
-    groups, rows = -(-fold * channels // 16), (kernel_h - 1) * attrs.dilation[0] + 1
-    width = (-(-out_w // fold) * fold - 1) * attrs.stride[1] + (kernel_w - 1) * attrs.dilation[1] + 1
-    line = (width + fold) * channels + 16 if fold > 1 else 0
+    fold, (width, line) = fold_of(call), ring_row(call, out_w)
+    groups, rows = -(-fold * channels // 16), ring_rows(call)
     params: Params = {
         **spatial_params(call, kernel_h, kernel_w),
         "kernel_w": kernel_w,

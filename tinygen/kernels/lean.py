@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tinygen.kernels import depthwise_dsp, dsp, fives_dsp, quads_dsp, twos_dsp
+from tinygen.kernels import depthwise_dsp, dsp, fives_dsp, mve_lean, quads_dsp, twos_dsp
 from tinygen.kernels.base import Kernel
 
 #: With so many bytes of widened windows, or of widened rows and weights.
@@ -15,6 +15,7 @@ LEAN = (
     quads_dsp.KERNEL,
     fives_dsp.KERNEL,
     twos_dsp.KERNEL,
+    *mve_lean.LEAN,
 )
 
 

@@ -86,15 +86,18 @@ def accepts(call: Call[Any]) -> bool:
     return call.input(1).shape[3] == call.input(0).shape[3] and rounds_down(call)
 
 
-def launch(call: Call[ConvAttrs]) -> Sequence[Launch]:
+def launch(call: Call[ConvAttrs], bytes_: int = BAND_BYTES) -> Sequence[Launch]:
     weights = call.constant(1).reshape(len(call.constant(1)), -1)
-    windows = windows_params(call)
+    windows = windows_params(call, bytes_=bytes_)
     scratch = int(windows["band"]) * weights.shape[1]
     return (Launch((0,), (0,), {**windows, **rows_params(call, weights)}, scratch=scratch),)
 
 
-def windows_params(call: Call[ConvAttrs], at_once: int = 2) -> Params:
-    """The fields of a convolution by bands of windows, a multiple of `at_once` or all, and those of `mve_windows_t`."""
+def windows_params(call: Call[ConvAttrs], at_once: int = 2, bytes_: int = BAND_BYTES) -> Params:
+    """The fields of a convolution by bands of windows, of about `bytes_`, and those of `mve_windows_t`.
+
+    A band has a multiple of `at_once` windows, or all.
+    """
     _, kernel_h, kernel_w, depth = call.input(1).shape
     (batch, *image), (_, out_h, out_w, _) = call.input(0).shape, call.output.shape
     size, pixels = kernel_h * kernel_w * depth, out_h * out_w
@@ -114,7 +117,7 @@ def windows_params(call: Call[ConvAttrs], at_once: int = 2) -> Params:
         "batch": batch,
         "in_size": int(np.prod(image)),
         "pixels": pixels,
-        "band": min(max(at_once, BAND_BYTES // size // at_once * at_once), pixels),
+        "band": min(max(at_once, bytes_ // size // at_once * at_once), pixels),
     }
 
 
