@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DEPTHWISE_CONV_2D: each input channel conv_windows with its own filters (reference/integer_ops/depthwise_conv.h).
+"""DEPTHWISE_CONV_2D: each input channel convolved with its own filters (reference/integer_ops/depthwise_conv.h).
 
 Input NHWC int8, weights [1, kernel_h, kernel_w, channels * multiplier] int8 (symmetric), bias int32 or absent, output
 NHWC int8; output channel c * multiplier + m comes from input channel c. The multiplier is what the shapes say; the
