@@ -540,6 +540,7 @@ def test_without_a_compiler_nothing_is_verified(built: Path, tmp_path: Path, no_
 def test_help_and_version() -> None:
     assert tinygen("--version").stdout == f"tinygen, version {VERSION}\n"
     text = tinygen("--help").stdout
+    assert "..." not in text.partition("Commands:")[2], "a first sentence that is too long for its line"
     for command in ("build", "verify", "run", "inspect", "targets", "doctor"):
         assert re.search(rf"^  {command} ", text, re.MULTILINE) and tinygen(command, "-h").stdout.startswith("Usage:")
 

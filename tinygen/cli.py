@@ -79,9 +79,15 @@ main.add_command(search_)
 @main.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("others", type=click.Path(path_type=Path), nargs=-1)
-@click.option("--target", default="cortex-m4", show_default=True, help="Core or board; `tinygen targets` lists them.")
+@click.option(
+    "--target",
+    metavar="NAME",
+    default="cortex-m4",
+    show_default=True,
+    help="Core or board; `tinygen targets` lists them.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write to (default: the model's name).")
-@click.option("--name", help="Prefix of all C symbols and file names (default: from the file name).")
+@click.option("--name", metavar="NAME", help="Prefix of all C symbols and file names (default: from the file name).")
 @click.option(
     "--optimize",
     type=click.Choice(["speed", "size", "ram", "balanced"]),
@@ -89,7 +95,9 @@ main.add_command(search_)
     show_default=True,
     help="What to favour where kernels differ.",
 )
-@click.option("--calibration", help="Samples of a float model's input: .npz, .npy, a folder, or 'random'.")
+@click.option(
+    "--calibration", metavar="DATA", help="Samples of a float model's input: .npz, .npy, a folder, or 'random'."
+)
 @mixed_option
 @click.option("--float-io", is_flag=True, help="Inputs and outputs in float32 instead of int8.")
 @click.option("--without", metavar="PASS", multiple=True, help="A lossless pass to leave out, such as dead-channels.")
@@ -194,7 +202,10 @@ def _of(limit: int | None) -> str:
 @click.option("--inputs", type=click.Path(path_type=Path), help="Your own inputs (.npz) instead of random ones.")
 @json_option
 def verify(folder: Path, on: str, vectors: int, seed: int, inputs: Path | None, as_json: bool) -> None:
-    """Run the C in FOLDER and compare every output byte with the numpy reference."""
+    """Run the C in FOLDER and compare each byte with the reference.
+
+    On this computer, the outputs of every layer are compared, under sanitizers; under QEMU, the model's outputs.
+    """
     with ERR.status(Text(f"verifying {folder}")):
         result = running.verify(folder, on=on, vectors=vectors, seed=seed, inputs=inputs)
     if as_json:
@@ -225,7 +236,7 @@ def run(folder: Path, inputs: Path, outputs: Path, on: str) -> None:
 @click.argument("model", type=click.Path(path_type=Path))
 @json_option
 def inspect(model: Path, as_json: bool) -> None:
-    """Show what MODEL consists of, and what of it is unsupported and why."""
+    """Show what MODEL consists of. What of it is unsupported is shown with the reason."""
     found = api.inspect(model)
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=1))
@@ -275,7 +286,7 @@ def _target_dict(target: Target) -> dict[str, Any]:
 @main.command(name="doctor")
 @json_option
 def doctor_(as_json: bool) -> None:
-    """Show which compilers and emulators are here, and how to install what is missing."""
+    """Show which tools are here, and how to install the rest. Tools are compilers and emulators."""
     checks = doctor.diagnose()
     if as_json:
         click.echo(json.dumps([vars(check) for check in checks], indent=1))

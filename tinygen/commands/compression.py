@@ -26,7 +26,7 @@ def compressed(command: Callable[..., Any]) -> Callable[..., Any]:
     """--recipe, an option for each technique, and --data; the first two become the one argument `recipe`."""
 
     @click.option("--recipe", "file", type=click.Path(path_type=Path), help="TOML file with techniques and settings.")
-    @click.option("--data", help="Samples with labels, to judge what compression loses.")
+    @click.option("--data", metavar="DATA", help="Samples with labels, to judge what compression loses.")
     @wraps(command)
     def wrapped(file: Path | None, **options: Any) -> Any:
         if options[_argument("share")] == MODELS:
@@ -37,11 +37,10 @@ def compressed(command: Callable[..., Any]) -> Callable[..., Any]:
 
     for name, technique in reversed(list(techniques().items())):
         what = (technique.__doc__ or "").strip().splitlines()[0]
-        flag = main_field(technique) is None
-        alone = MODELS if name == "share" else None
-        wrapped = click.option(
-            f"--{name}", _argument(name), is_flag=flag, flag_value=True if flag else alone, default=None, help=what
-        )(wrapped)
+        field = main_field(technique)
+        value: dict[str, Any] = {"metavar": field.name.upper()} if field else {"is_flag": True, "flag_value": True}
+        value |= {"is_flag": False, "flag_value": MODELS} if name == "share" else {}
+        wrapped = click.option(f"--{name}", _argument(name), default=None, help=what, **value)(wrapped)
     return wrapped
 
 
@@ -86,8 +85,15 @@ def _silent(bought: Bought) -> None:
 
 @click.command(name="compress")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--calibration", required=True, help="Samples of the model's input: .npz, .npy, a folder, or 'random'.")
-@click.option("--target", default="cortex-m4", show_default=True, help="Core or board that bytes are counted for.")
+@click.option(
+    "--calibration",
+    metavar="DATA",
+    required=True,
+    help="Samples of the model's input: .npz, .npy, a folder, or 'random'.",
+)
+@click.option(
+    "--target", metavar="NAME", default="cortex-m4", show_default=True, help="Core or board that bytes are counted for."
+)
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), required=True, help="What to write: .tg, .tflite or .onnx."
 )
@@ -96,7 +102,10 @@ def _silent(bought: Bought) -> None:
 @preprocessed
 @json_option
 def compress_(model: Path, calibration: str, out: Path, recipe: Recipe | None, as_json: bool, **options: Any) -> None:
-    """Compress MODEL by a recipe and write it, for `tinygen build` or (.tflite, .onnx) to use elsewhere."""
+    """Compress MODEL by a recipe or options, and write it.
+
+    What is written is for `tinygen build`, or (.tflite, .onnx) to use elsewhere.
+    """
     api.check_writable(out)
     with ERR.status(Text(f"compressing {model.name}")):
         options["heard"] = _silent if as_json else tell

@@ -29,19 +29,31 @@ _CALIBRATION = "Samples of the float model's input: .npz, .npy, a folder, or 'ra
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
-    "--data", required=True, help="Samples and labels: .npz, .npy, folder of .npy, pictures or .wav, 'random'."
+    "--data",
+    metavar="DATA",
+    required=True,
+    help="Samples and labels: .npz, .npy, folder of .npy, pictures or .wav, 'random'.",
 )
 @click.option("--metric", type=click.Choice(get_args(Metric)), help="Default: what suits labels and outputs.")
 @click.option("--on", type=click.Choice(get_args(On)), default="host", show_default=True, help="How far to go.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N samples.")
-@click.option("--target", default="cortex-m4", show_default=True, help="Core or board to compile a model file for.")
-@click.option("--calibration", help=f"{_CALIBRATION} Then its int8 form and C are measured, too.")
+@click.option(
+    "--target",
+    metavar="NAME",
+    default="cortex-m4",
+    show_default=True,
+    help="Core or board to compile a model file for.",
+)
+@click.option("--calibration", metavar="DATA", help=f"{_CALIBRATION} Then its int8 form and C are measured, too.")
 @mixed_option
 @shape_option
 @preprocessed
 @json_option
 def evaluate(model: Path, data: str, as_json: bool, **options: Any) -> None:
-    """Measure MODEL, a file or a folder that build wrote, on labelled data: float, integer reference, C."""
+    """Measure how accurate MODEL is on labelled data.
+
+    MODEL is a file, or a folder that build wrote: the float model, the integer reference and the C stand side by side.
+    """
     with ERR.status(Text(f"evaluating {model.name}")):
         found = evaluation.evaluate(model, data, **options)
     if as_json:
@@ -58,7 +70,7 @@ def evaluate(model: Path, data: str, as_json: bool, **options: Any) -> None:
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--calibration", help=_CALIBRATION)
+@click.option("--calibration", metavar="DATA", help=_CALIBRATION)
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .tflite or .onnx file to write.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N samples.")
 @mixed_option
@@ -66,7 +78,7 @@ def evaluate(model: Path, data: str, as_json: bool, **options: Any) -> None:
 @preprocessed
 @json_option
 def quantize(model: Path, calibration: str | None, out: Path, as_json: bool, **options: Any) -> None:
-    """Write MODEL in int8 as a .tflite or .onnx file (QDQ), to use elsewhere.
+    """Write MODEL in int8 as a .tflite or .onnx file (QDQ).
 
     A float model is quantized, for which it needs --calibration; one that is quantized already keeps its integers.
     """

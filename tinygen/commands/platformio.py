@@ -28,7 +28,7 @@ from tinygen.verify.build_dir import read_build
 @click.option("--inputs", type=click.Path(path_type=Path), help="Your own inputs (.npz) instead of random ones.")
 @json_option
 def platformio_(folder: Path, out: Path | None, vectors: int, seed: int, inputs: Path | None, as_json: bool) -> None:
-    """Write a PlatformIO project around the C in FOLDER: firmware, and tests that run under QEMU."""
+    """Write a PlatformIO project around the C in FOLDER. It has a firmware, and tests that run under QEMU."""
     name = read_build(folder).name
     goal = out if out is not None else Path(f"{name}-platformio")
     if (goal / "platformio.ini").exists() or (goal.exists() and not goal.is_dir()):

@@ -23,7 +23,7 @@ from tinygen.verify.profile import Profile
 @click.option("--compiler", type=click.Choice(COMPILERS), default="gcc", show_default=True, help="What compiles the C.")
 @json_option
 def profile(folder: Path, seed: int, cycles: bool, compiler: str, as_json: bool) -> None:
-    """Count the instructions of each layer of the C in FOLDER under QEMU."""
+    """Count the instructions of each layer in FOLDER under QEMU."""
     with ERR.status(Text(f"profiling {folder}")):
         found = running.profile(folder, seed=seed, cycles=cycles, compiler=compiler)
     if as_json:

@@ -80,14 +80,20 @@ def _hint(name: str, known: Mapping[str, Any]) -> str:
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path), required=False)
-@click.option("--target", default="cortex-m4", show_default=True, help="Core or board; `tinygen targets` lists them.")
-@click.option("--flash", help="Flash budget, such as 256K.")
-@click.option("--ram", help="RAM budget, such as 64K.")
-@click.option("--calibration", help="Samples of the model's input: .npz, .npy or a folder.")
-@click.option("--data", help="Samples with labels.")
+@click.option(
+    "--target",
+    metavar="NAME",
+    default="cortex-m4",
+    show_default=True,
+    help="Core or board; `tinygen targets` lists them.",
+)
+@click.option("--flash", metavar="BYTES", help="Flash budget, such as 256K.")
+@click.option("--ram", metavar="BYTES", help="RAM budget, such as 64K.")
+@click.option("--calibration", metavar="DATA", help="Samples of the model's input: .npz, .npy or a folder.")
+@click.option("--data", metavar="DATA", help="Samples with labels.")
 @click.option("--force", is_flag=True, help="Replace a tinygen.toml that is there.")
 def init(model: Path | None, force: bool, **options: str | None) -> None:
-    """Write tinygen.toml, so that `tinygen build` and `tinygen verify` need no arguments in this folder.
+    """Write tinygen.toml, so that commands need no arguments here. `tinygen build` and `tinygen verify` read it.
 
     MODEL may be left out where the folder holds one.
     """

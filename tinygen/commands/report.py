@@ -29,7 +29,9 @@ Report = Mapping[str, Any]
 @click.option("--out", type=click.Path(path_type=Path), help="Where the page goes (default: FOLDER/report.html).")
 @click.option("--pictures", type=click.Path(path_type=Path), help="A folder for each picture as an SVG file.")
 @click.option("--png", is_flag=True, help="The pictures as PNG files, too.")
-@click.option("--data", help="Samples with labels: adds the accuracy of the reference and of the C to the page.")
+@click.option(
+    "--data", metavar="DATA", help="Samples with labels: adds the accuracy of the reference and of the C to the page."
+)
 @click.option("--measure/--no-measure", default=True, show_default=True, help="Count instructions under QEMU.")
 @preprocessed
 def report(
@@ -41,7 +43,10 @@ def report(
     measure: bool,
     preprocessing: Preprocessing,
 ) -> None:
-    """Draw the build in FOLDER: memory over time, flash and instructions by layer, the network."""
+    """Draw the build in FOLDER as a page with pictures.
+
+    They show memory over time, flash and instructions by layer, and the network.
+    """
     if png and pictures is None:
         raise UsageError("--png: say with --pictures into which folder")
     made, goal = running.read_report(folder), out if out is not None else folder / "report.html"
@@ -72,7 +77,7 @@ def _accuracy(found: Evaluation) -> dict[str, Any]:
 @click.option("--out", type=click.Path(path_type=Path), help="A page (.html) with the pictures of both side by side.")
 @json_option
 def compare(left: Path, right: Path, out: Path | None, as_json: bool) -> None:
-    """Show what differs between the builds in LEFT and RIGHT: memory, and layer by layer."""
+    """Show what differs between the builds in LEFT and RIGHT. That is memory, and what changed layer by layer."""
     one, other = running.read_report(left), running.read_report(right)
     whole, layers = list(totals(one, other)), list(changed_layers(one, other))
     if out is not None:

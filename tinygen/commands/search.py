@@ -41,10 +41,19 @@ def _bytes(option: str) -> Callable[[click.Context, click.Parameter, str | None]
 def limited(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options --ram and --flash; and those of a search, which become the one argument `options`."""
 
-    @click.option("--ram", callback=_bytes("--ram"), help="RAM budget, such as 64K (default: the board's).")
-    @click.option("--flash", callback=_bytes("--flash"), help="Flash budget, such as 256K (default: the board's).")
-    @click.option("--latency", help="Limit of a run: instructions such as 5M, or time such as 2ms.")
-    @click.option("--max-drop", type=click.FloatRange(0, 100), help="Points of accuracy that may be lost.")
+    @click.option(
+        "--ram", metavar="BYTES", callback=_bytes("--ram"), help="RAM budget, such as 64K (default: the board's)."
+    )
+    @click.option(
+        "--flash",
+        metavar="BYTES",
+        callback=_bytes("--flash"),
+        help="Flash budget, such as 256K (default: the board's).",
+    )
+    @click.option("--latency", metavar="LIMIT", help="Limit of a run: instructions such as 5M, or time such as 2ms.")
+    @click.option(
+        "--max-drop", metavar="POINTS", type=click.FloatRange(0, 100), help="Points of accuracy that may be lost."
+    )
     @click.option("--effort", type=click.Choice(list(EFFORTS)), help="How hard to search  [default: normal]")
     @click.option("--study", type=click.Path(path_type=Path), help="File that keeps a search, to resume and share it.")
     @click.option("--workers", type=int, help="Processes that search, with --study.")
@@ -57,9 +66,16 @@ def limited(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command(name="search")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--target", default="cortex-m4", show_default=True, help="Core or board that bytes are counted for.")
-@click.option("--calibration", required=True, help="Samples of the model's input: .npz, .npy, a folder, or 'random'.")
-@click.option("--data", help="Samples with labels, to judge what is lost.")
+@click.option(
+    "--target", metavar="NAME", default="cortex-m4", show_default=True, help="Core or board that bytes are counted for."
+)
+@click.option(
+    "--calibration",
+    metavar="DATA",
+    required=True,
+    help="Samples of the model's input: .npz, .npy, a folder, or 'random'.",
+)
+@click.option("--data", metavar="DATA", help="Samples with labels, to judge what is lost.")
 @click.option("--optimize", type=click.Choice(get_args(Optimize)), default="balanced", show_default=True)
 @click.option("--without", metavar="PASS", multiple=True, help="A lossless pass to leave out, such as dead-channels.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder to write to  [default: NAME-frontier]")

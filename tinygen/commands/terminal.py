@@ -38,8 +38,13 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> t
 def preprocessed(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options --mean, --scale and --layout, which become the one argument `preprocessing`."""
 
-    @click.option("--mean", callback=_numbers, help="Subtracted from the data, by channel if several: 123,117,104.")
-    @click.option("--scale", callback=_numbers, help="What the data is multiplied with then.")
+    @click.option(
+        "--mean",
+        metavar="NUMBERS",
+        callback=_numbers,
+        help="Subtracted from the data, by channel if several: 123,117,104.",
+    )
+    @click.option("--scale", metavar="NUMBERS", callback=_numbers, help="What the data is multiplied with then.")
     @click.option("--layout", type=click.Choice(["nhwc", "nchw"]), help="Layout to turn the data into.")
     @wraps(command)
     def wrapped(mean: Any, scale: Any, layout: Any, **options: Any) -> Any:
@@ -63,12 +68,18 @@ def _shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
 
 
 shape_option = click.option(
-    "--shape", "shapes", multiple=True, callback=_shapes, help="Size of a dynamic input (ONNX): input=1,3,32,32."
+    "--shape",
+    "shapes",
+    metavar="NAME=SIZES",
+    multiple=True,
+    callback=_shapes,
+    help="Size of a dynamic input (ONNX): input=1,3,32,32.",
 )
 
 
 mixed_option = click.option(
     "--mixed",
+    metavar="LAYERS",
     callback=lambda ctx, param, value: value if value in ("none", "auto", "all") else tuple(value.split(",")),
     default="none",
     show_default=True,
