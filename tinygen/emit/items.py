@@ -1,9 +1,65 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the templates print of calls, and of loops over the rows of several layers."""
+"""What the templates print, item by item: constants, sections, ports, calls, steps, loops over rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ConstantText:
+    """An array as C; `where` is the macro that says where it lies, by the end of its name; `comment`: who needs it."""
+
+    name: str
+    ctype: str
+    length: int
+    text: str
+    comment: str = ""
+    where: str = "CONST"
+
+
+@dataclass(frozen=True)
+class SectionText:
+    """A section of constants, and the end of its macro's name."""
+
+    name: str
+    macro: str
+
+
+@dataclass(frozen=True)
+class RegionText:
+    """A memory as a linker script has it, and the section that belongs there; `empty`: without contents."""
+
+    label: str
+    access: str
+    origin: int
+    size: int
+    section: str
+    empty: bool
+
+
+@dataclass(frozen=True)
+class PortText:
+    """A graph input or output as the header shows it. `narrow`: quantized to at most 16 bits, from `low` to `high`.
+
+    `rows`: that it comes row by row, each of `row_elements`; 0 if it is there as a whole.
+    """
+
+    ctype: str
+    elements: int
+    bytes: int
+    offset: int
+    quant: bool
+    scale: str
+    zero_point: str
+    narrow: bool
+    low: str
+    high: str
+    comment: str
+    prefixes: tuple[str, ...]
+    functions: tuple[str, ...]
+    rows: int
+    row_elements: int
 
 
 @dataclass(frozen=True)
@@ -77,3 +133,11 @@ class LoopText:
     state_words: int
     state_bytes: int
     awaits: int
+
+
+@dataclass(frozen=True)
+class StepText:
+    index: int
+    comment: str
+    calls: tuple[CallText, ...]
+    loop: LoopText | None = None

@@ -12,8 +12,9 @@ import jinja2
 
 from tinygen.emit import text
 from tinygen.emit.blob import Blob, blob, fingerprint, in_blob
-from tinygen.emit.comments import plain, step_comment, step_labels
-from tinygen.emit.loops import loop_text
+from tinygen.emit.comments import plain, step_labels
+from tinygen.emit.items import CallText
+from tinygen.emit.steps import step_text
 from tinygen.ir.program import Program
 from tinygen.placement import EVERYTHING_USUAL, Placement, Usage
 from tinygen.plan.arena import Plan
@@ -73,19 +74,32 @@ def linker_script(name: str, memories: Sequence[Usage]) -> str:
     return environment().get_template("sections.ld.j2").render({**named(name), "regions": regions})
 
 
+def program_context(
+    program: Program, plan: Plan, provenance: Sequence[str], calls: Sequence[CallText]
+) -> dict[str, Any]:
+    """What the templates of a C file are told of the program in it, whose `calls` are those of all models."""
+    names = named(program.name)
+    return {
+        **names,
+        "provenance": [plain(line) for line in provenance],
+        "inline": f"{names['P']}INLINE",
+        "arena_bytes": plan.bytes,
+        "narrow": text.narrow_types(program),
+        "kernels": [f"kernels/{name}.c.j2" for name in program.templates],
+        "calls": text.defined(calls),
+        "shared_functions": text.shared_functions(calls),
+    }
+
+
 def context(
     program: Program, plan: Plan, provenance: Sequence[str], placement: Placement = EVERYTHING_USUAL
 ) -> dict[str, Any]:
     """What the templates of a model are rendered with."""
     p = f"{program.name}_"
-    steps = text.call_texts(p, program, plan)
-    calls = [call for step in steps for call in step]
+    calls = text.call_texts(p, program, plan)
     inputs = [text.port_text(p, "input", i, n, program, plan) for i, n in enumerate(program.inputs)]
     return {
-        **named(program.name),
-        "provenance": [plain(line) for line in provenance],
-        "inline": f"{p.upper()}INLINE",
-        "arena_bytes": plan.bytes,
+        **program_context(program, plan, provenance, [call for step in calls for call in step]),
         "input_count": len(program.inputs),
         "output_count": len(program.outputs),
         "inputs": inputs,
@@ -96,17 +110,5 @@ def context(
         "sections": text.section_texts(placement),
         "arena_section": placement.arena,
         "blob": None,
-        "narrow": text.narrow_types(program),
-        "kernels": [f"kernels/{name}.c.j2" for name in program.templates],
-        "calls": text.defined(calls),
-        "shared_functions": text.shared_functions(calls),
-        "steps": [
-            text.StepText(
-                i,
-                step_comment(i, step, program, program.types),
-                tuple(step_calls),
-                loop_text(p, i, step.loop, step_calls, plan) if step.loop else None,
-            )
-            for i, (step, step_calls) in enumerate(zip(program.steps, steps, strict=True))
-        ],
+        "steps": [step_text(p, i, i, step, program, calls[i], plan) for i, step in enumerate(program.steps)],
     }

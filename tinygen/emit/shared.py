@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tinygen.emit import text
-from tinygen.emit.comments import plain, step_comment
-from tinygen.emit.items import CallText
-from tinygen.emit.loops import loop_text
-from tinygen.emit.render import context, environment, named
+from tinygen.emit.items import StepText
+from tinygen.emit.render import context, environment, named, program_context
+from tinygen.emit.steps import step_text
 from tinygen.ir.program import Action, Constant, Invocation, Loop, Operand, Program, Step
 from tinygen.narrow import narrowed, widened
 from tinygen.plan.arena import Plan
@@ -81,38 +80,23 @@ def emit_shared(name: str, parts: Sequence[Part], provenance: Sequence[str]) -> 
     p, (program, plan) = f"{name}_", united(name, parts)
     labels = [f"step {i} of {one.name}" for one, _ in parts for i in range(len(one.steps))]
     calls = text.call_texts(p, program, plan, labels, across=True)
-    models, files, every_step, at = [], {}, list[text.StepText](), 0
+    models, files, every_step, at = [], {}, list[StepText](), 0
     for one, own in parts:
-        steps = [_step(p, at + i, i, one, program.steps[at + i], calls[at + i], plan) for i in range(len(one.steps))]
+        steps = [
+            step_text(p, at + i, i, replace(step, loop=program.steps[at + i].loop), one, calls[at + i], plan)
+            for i, step in enumerate(one.steps)
+        ]
         any_calls = any(step.calls for step in steps)
-        own_p = f"{one.name}_"
-        models.append({"name": one.name, "p": own_p, "P": own_p.upper(), "steps": steps, "calls": any_calls})
+        models.append({**named(one.name), "steps": steps, "calls": any_calls})
         files[f"{one.name}.h"] = environment().get_template("model.h.j2").render(context(one, own, provenance))
         every_step += steps
         at += len(one.steps)
-    every = [call for some in calls for call in some]
     shared: dict[str, Any] = {
-        **named(name),
+        **program_context(program, plan, provenance, [call for some in calls for call in some]),
         "title": ", ".join(one.name for one, _ in parts),
-        "provenance": [plain(line) for line in provenance],
-        "inline": f"{p.upper()}INLINE",
-        "arena_bytes": plan.bytes,
         "models": models,
         "constants": text.constant_texts(program, program.constants, labels),
-        "kernels": [f"kernels/{template}.c.j2" for template in program.templates],
-        "narrow": text.narrow_types(program),
-        "calls": text.defined(every),
-        "shared_functions": text.shared_functions(every),
         "steps": every_step,
     }
     files |= {f"{name}.{kind}": environment().get_template(f"shared.{kind}.j2").render(shared) for kind in "hc"}
     return files
-
-
-def _step(
-    p: str, number: int, index: int, program: Program, step: Step, calls: Sequence[CallText], plan: Plan
-) -> text.StepText:
-    """Step `number` of all, which is number `index` of its own `program`."""
-    loop = loop_text(p, number, step.loop, calls, plan) if step.loop else None
-    comment = step_comment(index, program.steps[index], program, program.types)
-    return text.StepText(index, comment, tuple(calls), loop)

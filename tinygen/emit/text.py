@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from tinygen.emit.comments import constant_comments, listed, plain, step_labels
-from tinygen.emit.items import CallText, FieldText, LoopText
+from tinygen.emit.items import CallText, ConstantText, FieldText, PortText, RegionText, SectionText
 from tinygen.ir.program import Constant, Invocation, Operand, Program
 from tinygen.ir.types import Array, DType
 from tinygen.kernels.biases import STRUCTS, TYPES, Narrow
@@ -21,70 +21,6 @@ from tinygen.plan.arena import Plan
 WIDTH = 118
 
 _SMALLEST = {-(2**31): "INT32_MIN", -(2**63): "INT64_MIN"}
-
-
-@dataclass(frozen=True)
-class ConstantText:
-    """An array as C; `where` is the macro that says where it lies, by the end of its name; `comment`: who needs it."""
-
-    name: str
-    ctype: str
-    length: int
-    text: str
-    comment: str = ""
-    where: str = "CONST"
-
-
-@dataclass(frozen=True)
-class SectionText:
-    """A section of constants, and the end of its macro's name."""
-
-    name: str
-    macro: str
-
-
-@dataclass(frozen=True)
-class RegionText:
-    """A memory as a linker script has it, and the section that belongs there; `empty`: without contents."""
-
-    label: str
-    access: str
-    origin: int
-    size: int
-    section: str
-    empty: bool
-
-
-@dataclass(frozen=True)
-class StepText:
-    index: int
-    comment: str
-    calls: tuple[CallText, ...]
-    loop: LoopText | None = None
-
-
-@dataclass(frozen=True)
-class PortText:
-    """A graph input or output as the header shows it. `narrow`: quantized to at most 16 bits, from `low` to `high`.
-
-    `rows`: that it comes row by row, each of `row_elements`; 0 if it is there as a whole.
-    """
-
-    ctype: str
-    elements: int
-    bytes: int
-    offset: int
-    quant: bool
-    scale: str
-    zero_point: str
-    narrow: bool
-    low: str
-    high: str
-    comment: str
-    prefixes: tuple[str, ...]
-    functions: tuple[str, ...]
-    rows: int
-    row_elements: int
 
 
 def section_texts(placement: Placement) -> list[SectionText]:

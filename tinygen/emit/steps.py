@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loops over the rows of several layers, as the items that the templates print."""
+"""Steps, and loops over the rows of several layers, as the items that the templates print."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinygen.emit.comments import plain
-from tinygen.emit.items import ActionText, AdvanceText, CallText, CursorText, LoopText, ShiftText
+from tinygen.emit.comments import plain, step_comment
+from tinygen.emit.items import ActionText, AdvanceText, CallText, CursorText, LoopText, ShiftText, StepText
 from tinygen.emit.text import constant_text, pointer
-from tinygen.ir.program import Action, Constant, Loop, Shift
+from tinygen.ir.program import Action, Constant, Loop, Program, Shift, Step
 from tinygen.plan.arena import Plan
+
+
+def step_text(
+    p: str, number: int, index: int, step: Step, program: Program, calls: Sequence[CallText], plan: Plan
+) -> StepText:
+    """Step `index` of its own `program`, which is number `number` of the C file; `plan` is that of the file."""
+    loop = loop_text(p, number, step.loop, calls, plan) if step.loop else None
+    return StepText(index, step_comment(index, step, program, program.types), tuple(calls), loop)
 
 
 def loop_text(p: str, index: int, loop: Loop, calls: Sequence[CallText], plan: Plan) -> LoopText:
