@@ -79,27 +79,20 @@ class Walk:
         """The same in pieces: the half of the samples, [rows, groups, depth] and [rows, groups, filters]."""
         call, old = self.call(node), call_of(self.original, before)
         now, then = self.now[node.inputs[0]], self.truth[before.inputs[0]]
-        pixels = call.output.elements // call.output.shape[-1]
         depth = max(c.input(1).elements // c.input(1).shape[0] for c in (call, old))
-        step, size = max(1, pixels * len(now) // MAX_ROWS), max(1, MAX_HELD // (pixels * depth))
-        for half, picked in enumerate(Halves.halves(len(now))):
-            for some in np.split(picked, range(size, len(picked), size)):
-                whole = _means(self._targets(old, before, then[some]), old.output.shape, call.output.shape)
-                inputs, targets = _inputs(call, now[some])[::step], whole[::step]
-                yield half, inputs, targets.reshape(len(inputs), inputs.shape[1], -1)
+        for half, some, every in _pieces(call, len(now), depth):
+            whole = _means(self._targets(old, before, then[some]), old.output.shape, call.output.shape)
+            inputs, targets = _inputs(call, now[some])[::every], whole[::every]
+            yield half, inputs, targets.reshape(len(inputs), inputs.shape[1], -1)
 
     def moments_of_sum(self, node: Node, add: Node) -> Halves:
         """What the weights of `node` multiply now, and what both inputs of `add` were together in the original."""
-        call, seen = self.call(node), Halves()
-        now, pixels = self.now[node.inputs[0]], call.output.elements // call.output.shape[-1]
-        depth = call.input(1).elements // call.input(1).shape[0]
-        step, size = max(1, pixels * len(now) // MAX_ROWS), max(1, MAX_HELD // (pixels * depth))
-        for half, picked in enumerate(Halves.halves(len(now))):
-            for some in np.split(picked, range(size, len(picked), size)):
-                terms = [self.original.types[name].dequantize(self.truth[name][some]) for name in add.inputs]
-                inputs, targets = _inputs(call, now[some])[::step], sum(terms, start=np.zeros(()))
-                flat = targets.reshape(-1, call.output.shape[-1])[::step]
-                seen.add(half, inputs, flat.reshape(len(inputs), inputs.shape[1], -1))
+        call, seen, now = self.call(node), Halves(), self.now[node.inputs[0]]
+        for half, some, every in _pieces(call, len(now), call.input(1).elements // call.input(1).shape[0]):
+            terms = [self.original.types[name].dequantize(self.truth[name][some]) for name in add.inputs]
+            inputs, targets = _inputs(call, now[some])[::every], sum(terms, start=np.zeros(()))
+            flat = targets.reshape(-1, call.output.shape[-1])[::every]
+            seen.add(half, inputs, flat.reshape(len(inputs), inputs.shape[1], -1))
         return seen
 
     def inputs(self, node: Node, limit: int) -> Real:
@@ -126,6 +119,18 @@ class Walk:
         exact = exact if mask is None else exact[..., mask]
         lost = self.types[name].dequantize(self.now[name]) - exact
         return decibels(float(np.sum(exact**2)), float(np.sum(lost**2)))
+
+
+def _pieces(call: Call[Any], samples: int, depth: int) -> Iterator[tuple[int, Array, int]]:
+    """The `samples` in pieces that fit memory: of which half, their indices, and every how many rows are looked at.
+
+    `depth`: the most values that a weight's row multiplies.
+    """
+    pixels = call.output.elements // call.output.shape[-1]
+    every, size = max(1, pixels * samples // MAX_ROWS), max(1, MAX_HELD // (pixels * depth))
+    for half, picked in enumerate(Halves.halves(samples)):
+        for some in np.split(picked, range(size, len(picked), size)):
+            yield half, some, every
 
 
 def _inputs(call: Call[Any], values: Array) -> Real:
