@@ -90,4 +90,4 @@ def test_the_page_shows_splits_and_parts(tmp_path: Path) -> None:
         f"| kws third | quick | 8,200 at ≤ 2.0 points | **250** | 1.00, 1.00 | 0.50 | 1 | 20.0 dB | {words} |" in text
     )
     assert "| quick | 3 | bits 3 | 2,048 | 2.00 | 0.2000 | 2,000 | 1.00 | 0.2000 |" in text
-    assert "less noise at 0 of 2 sizes, no more points lost at 2" in text
+    assert "less noise at 0 of 2 sizes, no more points lost at 2, " in text

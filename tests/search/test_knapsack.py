@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from itertools import product
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from tinygen.ir.graph import Attrs, Node
+from tinygen.ir.graph import Attrs, Graph, Node
+from tinygen.search.aiming import fitting
+from tinygen.search.base import Cost, Goal
+from tinygen.search.bases import Base
 from tinygen.search.curves import Option
+from tinygen.search.engine import Start
 from tinygen.search.knapsack import Knapsack, total_bytes, total_noise
 from tinygen.search.ways import Way
 
@@ -42,6 +48,35 @@ def test_solutions_are_the_best_of_all(seed: int) -> None:
         found = solutions.solve(limit)
         assert total_bytes(found) <= limit
         assert total_noise(found) == pytest.approx(exhaustive(given, limit))
+
+
+class Sized:
+    """Of a search, what tells the flash of a solution: here a share of its bytes, and code."""
+
+    def __init__(self, share: float, code: Callable[[int], int]) -> None:
+        self.costs, self.share, self.code = self, share, code
+
+    def proxy(self, base: Base, options: Mapping[str, Option]) -> int:
+        return total_bytes(options)
+
+    def of(self, size: int) -> Cost:
+        return Cost(round(self.share * size) + self.code(size), 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("share", "more"),
+    [(0.8, 0.2), (0.3, 0.0)],
+    ids=["smaller solutions take more code", "corrections stop before the goal"],
+)
+def test_sizes_are_met(seed: int, share: float, more: float) -> None:
+    solutions = Knapsack.of(curves(seed, layers=12, options=9))
+    part = 0.6 * solutions.largest
+    made: Any = Sized(share, lambda size: round(more * part) if size < part else 0)
+    start = Start(Base((), (), cast(Graph, solutions.largest), 0.0), dict(solutions.layers), solutions)
+    goal = Goal(flash=round(share * 1.1 * part))
+    found = fitting(made, start, goal)
+    assert found.over == 0 and total_bytes(found.options) >= 1.03 * part
 
 
 def test_gains_weigh_layers() -> None:

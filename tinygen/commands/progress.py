@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 import click
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from tinygen.commands.terminal import ERR
 from tinygen.search.base import Candidate
@@ -18,12 +18,13 @@ from tinygen.search.base import Progress as Step
 from tinygen.search.picture import quality
 from tinygen.search.study import holds
 
+#: Short words: a line of 80 columns has room for the best candidate and the time left, too.
 _PHASES = {
     "start": "the plain model",
-    "curves": "what each layer may lose",
-    "uniform": "the same for every layer",
-    "knapsack": "settings for each layer",
-    "study": "neighbours of the best",
+    "curves": "what layers may lose",
+    "uniform": "the same for all",
+    "knapsack": "each layer its own",
+    "study": "near the best",
     "recovery": "training the best",
     "check": "compiling the best",
 }
@@ -35,7 +36,7 @@ class Display:
     """A line on the terminal, and nothing in a pipe, that says how far a search is; it is a `SearchOptions.heard`."""
 
     def __init__(self, what: str) -> None:
-        columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[count]}")
+        columns = SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.fields[count]}")
         best = TextColumn("{task.fields[best]}"), TimeRemainingColumn(compact=True)
         self._bar = Progress(*columns, *best, console=ERR, transient=True, disable=not ERR.is_terminal)
         self._task = self._bar.add_task(what, total=None, count="", best="")
@@ -61,9 +62,8 @@ class Display:
 
 
 def short(candidate: Candidate) -> str:
-    """Bytes and quality of a candidate, in a few words."""
-    what = "agreement" if candidate.quality.accuracy is None else "accuracy"
-    return f"{candidate.cost.flash:,} B flash, {candidate.cost.ram:,} B RAM, {quality(candidate):.2f} % {what}"
+    """Bytes and quality of a candidate (accuracy, or agreement without labels), in a few words."""
+    return f"{candidate.cost.flash:,} B flash, {candidate.cost.ram:,} B RAM, {quality(candidate):.1f} %"
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from rich.table import Table
 from tinygen.commands.progress import Display, interruptible
 from tinygen.commands.terminal import OUT, json_option, preprocessed, shape_option
 from tinygen.compress import Bought, recipe
+from tinygen.compress.entropy import Entropy
 from tinygen.files import check_folder
 from tinygen.plan.budget import parse_bytes
 from tinygen.search import energy
@@ -205,9 +206,9 @@ def _print_layers(
 
 
 def done_to(op: str, layer: str, bought: Sequence[Bought]) -> list[str]:
-    """What each technique did to the layer of this operator and name, in a few words."""
+    """What each technique did to the layer of this operator and name, in a few words; codes are told by `form`."""
     found = []
-    for line in bought:
+    for line in (line for line in bought if line.name != Entropy.name):
         for sentence in line.done:
             what, colon, rest = sentence.partition("': ")
             if colon and what == f"{op} '{layer}":

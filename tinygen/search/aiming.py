@@ -15,6 +15,8 @@ from tinygen.search.knapsack import Knapsack, total_bytes, total_noise
 
 #: How often a solution of the knapsack is corrected by its size as the techniques would make it, and as they made it.
 CORRECTIONS, AGAIN = 5, 3
+#: How often, after that, the sizes between what fits and what does not are halved.
+HALVES = 3
 #: The share of a budget that may be left unused.
 UNUSED = 0.005
 #: Bases that are tried beside those that candidates are made of.
@@ -52,16 +54,24 @@ def fitting(made: Search, start: Start, goal: Goal) -> Fit:
 
 
 def _fitting(made: Search, start: Start, knapsack: Knapsack, goal: Goal) -> Fit:
-    limit = knapsack.largest - (goal.over(made.costs.of(start.base.graph)) or 0)
-    found = list[Fit]()
-    for _ in range(CORRECTIONS):
+    """The largest solution that fits, of some: corrected by the bytes that each is off, then by halves.
+
+    Which kernels a program needs changes with its size, so that larger solutions may even take less flash, and
+    corrections may come to a stop before the goal.
+    """
+    limit: float = knapsack.largest - (goal.over(made.costs.of(start.base.graph)) or 0)
+    found, fits, known = list[Fit](), 0.0, {float(knapsack.largest)}
+    for turn in range(CORRECTIONS + HALVES):
         tried = knapsack.solve(limit)
         over = goal.over(made.costs.of(made.proxy(start.base, tried))) or 0
-        known = any(tried == other.options for other in found)
+        again = any(tried == other.options for other in found)
         found.append(Fit(start, knapsack, tried, max(over, 0)))
-        if known or -unused(goal) <= over <= 0:
+        if -unused(goal) <= over <= 0 or limit <= knapsack.smallest:
             break
+        fits, known = (max(fits, limit), known) if over <= 0 else (fits, known | {limit})
         limit = total_bytes(tried) - over
+        if again or turn + 1 >= CORRECTIONS:
+            limit = (fits + min((size for size in known if size > fits), default=fits)) / 2
     return min(found, key=lambda fit: fit.rank)
 
 
@@ -74,7 +84,7 @@ def aimed(made: Search, starts: Sequence[Start]) -> None:
     """Candidates that just fit the goal, from the bases that promise most there: first by curves, then by a try."""
     size = total_bytes(fitting(made, starts[0], made.goal).options)
     likely = sorted(starts, key=lambda start: start.noise(size))[: made.effort.tries + TRIED]
-    fits = [fitting(made, start, made.goal) for start in likely]
+    fits = [fitting(made, one, made.goal) for start in likely for one in start.kinds]
     tried = sorted(((made.trial(fit.start.base, fit.options), fit) for fit in fits), key=lambda pair: pair[0])
     made.begin("knapsack", made.effort.tries)
     for _, fit in tried[: made.effort.tries]:
@@ -104,7 +114,8 @@ def matched(made: Search, starts: Sequence[Start]) -> None:
     for candidate in front:
         start = min(starts, key=lambda s: s.noise(candidate.cost.constants))
         goal = Goal(flash=candidate.cost.flash)
-        _corrected(made, fitting(made, start, goal), goal)
+        for one in start.kinds:
+            _corrected(made, fitting(made, one, goal), goal)
 
 
 def spread(made: Search, starts: Sequence[Start]) -> None:

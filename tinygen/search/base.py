@@ -106,7 +106,7 @@ EFFORTS: Mapping[str, Effort] = {
     "normal": Effort(
         "normal",
         6,
-        (0.15, 0.3, 0.5),
+        (0.15, 0.25, 0.35, 0.5),
         (0.4,),
         tries=2,
         probes=5,

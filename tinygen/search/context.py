@@ -35,14 +35,18 @@ def made_good_by_others(graph: Graph, samples: Sequence[Sample], curves: Curves,
 def _corrected(
     graph: Graph, samples: Sequence[Sample], node: Node, options: Sequence[Option], probe: Probe
 ) -> list[Option]:
-    """The options of a layer, dense ones by the gain of one of them.
+    """The options of a layer, dense ones by the gain of one of their kind: grids for codes, or others.
 
     Zeros are put everywhere before any weights are shared, so that nothing makes good what they cost.
     """
-    dense = [o for o in options[1:] if o.way.zeros is None]
-    gain = _gain(graph, samples, node, _usual(dense, options[0].bytes), probe) if dense else 1.0
-    gains = [SPARSE if o.way.zeros is not None else gain for o in options]
-    return [replace(o, noise=o.noise * gain) for o, gain in zip(options, gains, strict=True)]
+    gains = dict[bool, float]()
+    for kind in (True, False):
+        alike = [o for o in options[1:] if o.way.zeros is None and (o.way.step is not None) == kind]
+        gains[kind] = _gain(graph, samples, node, _usual(alike, options[0].bytes), probe) if alike else 1.0
+    return [
+        replace(o, noise=o.noise * (SPARSE if o.way.zeros is not None else gains[o.way.step is not None]))
+        for o in options
+    ]
 
 
 def _gain(graph: Graph, samples: Sequence[Sample], node: Node, option: Option, probe: Probe) -> float:

@@ -80,17 +80,18 @@ def measured(
         for (variant, way, _), noise in zip(useful, noises, strict=True):
             changed = next(n for n in variant.nodes if n.outputs == node.outputs)
             made.append(_option(variant, changed, way, noise, target, optimize))
-        found[node.name] = _frontier(made)
+        kept = _frontier(made[1:], made[0].bytes) | _frontier([o for o in made if o.way.usual], made[0].bytes)
+        found[node.name] = [made[0], *sorted(kept.values(), key=lambda o: (-o.bytes, o.noise))]
     return found
 
 
-def _frontier(options: Sequence[Option]) -> Sequence[Option]:
-    """The first option, and of the others those that add less noise than every smaller one."""
+def _frontier(options: Sequence[Option], most: int) -> dict[Way, Option]:
+    """Those of fewer than `most` bytes that add less noise than every smaller one."""
     best: list[Option] = []
-    for option in sorted(options[1:], key=lambda o: (o.bytes, o.noise)):
-        if option.bytes < options[0].bytes and (not best or option.noise < best[-1].noise):
+    for option in sorted(options, key=lambda o: (o.bytes, o.noise)):
+        if option.bytes < most and (not best or option.noise < best[-1].noise):
             best.append(option)
-    return [options[0], *reversed(best)]
+    return {option.way: option for option in best}
 
 
 def _option(graph: Graph, node: Node, way: Way, noise: float, target: Target, optimize: Optimize) -> Option:

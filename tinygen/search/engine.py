@@ -48,6 +48,14 @@ class Start:
         """Solutions without sparse layers, whose code not every size is worth."""
         return Knapsack.of({name: [o for o in some if o.way.zeros is None] for name, some in self.curves.items()})
 
+    @cached_property
+    def kinds(self) -> tuple[Start, ...]:
+        """This, and where there are others, the same with codebooks of one scale only: their noise is known better."""
+        if all(option.way.usual for some in self.curves.values() for option in some):
+            return (self,)
+        usual = {name: [option for option in some if option.way.usual] for name, some in self.curves.items()}
+        return self, Start(self.base, usual, Knapsack.of(usual))
+
     def noise(self, size: float) -> float:
         """What is expected of `size` bytes of weights."""
         if size < self.knapsack.smallest:

@@ -47,6 +47,11 @@ class Way:
         except Declined:
             return None
 
+    @property
+    def usual(self) -> bool:
+        """Whether this is no grid for codes and has no scale for each channel."""
+        return self.step is None and self.scale == "tensor"
+
     def _pays(self, layer: Layer) -> bool:
         """Whether a codebook is smaller than what it stands for."""
         return self.values is not None and layer.stored.size >= 4 * self.values >= 4 * FEWEST
