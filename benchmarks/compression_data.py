@@ -94,6 +94,13 @@ TASKS = {
             _normalized,
             "dense layers, int8, mnist_t10k",
         ),
+        Task(
+            "lenet-half",
+            "mit_tinyengine/ptq_mnist_lenet-300-100.tflite",
+            _normalized,
+            "dense layers, int8, half of mnist_t10k to fit",
+            most=2500,
+        ),
         Task("hands", "kazuhito/keypoint_classifier.tflite", _hands, "dense layers, float, hand_gesture_mediapipe"),
         Task(
             "ic", "mlperf_tiny/ic01_fp32.tflite", _objects, "image classification, float, half of cifar10_calib500 each"

@@ -50,7 +50,7 @@ ROWS = (
     Row("kws half", "kws", "kws-half", 12_200, 0.5),
     Row("kws third", "kws", "kws-third", 8_200, 2.0),
     Row("mnist", "mnist", "mnist-eighth", 6_346, 0.5),
-    Row("lenet", "lenet", "lenet-tenth", 27_000, 0.5, TRIED_LENET),
+    Row("lenet", "lenet-half", "lenet-tenth", 27_000, 0.5, TRIED_LENET),
     Row("ic", "ic", "ic-half", 39_376, 1.0, TRIED_IC),
     Row("ad", "ad", "ad-quarter", 67_720, None),
 )
@@ -59,7 +59,15 @@ TAKEN_APART = ("kws third", "mnist", "ad")
 #: Tasks whose frontier is compared with settings that are the same for all layers, and how many of each kind.
 COMPARED, ALIKE = ("kws",), 10
 #: Details of techniques that are taken apart, too, and what they are then.
-PLAIN = {"copies": 0, "mixes": 0, "hints": 0.0, "codebook": "fixed", "scale": "channel", "spread": "uniform"}
+PLAIN = {
+    "copies": 0,
+    "mixes": 0,
+    "steady": 0.0,
+    "hints": 0.0,
+    "codebook": "fixed",
+    "scale": "channel",
+    "spread": "uniform",
+}
 #: Each technique that there is, with a moderate setting.
 ALONE: tuple[dict[str, Any], ...] = (
     {"name": "branches", "count": 1},

@@ -38,6 +38,7 @@ from tinygen.ops.reduction import ReducerAttrs
 from tinygen.ops.softmax import SoftmaxAttrs
 from tinygen.passes import LOSSLESS, run_passes
 from tinygen.train.moves import Moves, moves_of, shifted
+from tinygen.train.options import Options
 from tinygen.train.structure import structure_of
 
 ROOT = Path(__file__).parents[1]
@@ -104,6 +105,7 @@ def test_recovery_stands_anywhere_before_storage(order: tuple[Technique, ...], f
         ({"rate": 0.0}, "a rate and a temperature above 0"),
         ({"batch": 0}, "a batch of at least 1"),
         ({"copies": -1}, "copies and mixes of 0 or more"),
+        ({"steady": 1.5}, "labels and steady from 0 to 1"),
         ({"heard": "me"}, "for callers in Python"),
     ],
 )
@@ -164,6 +166,60 @@ def test_samples_are_moved_only_as_the_network_bears_it() -> None:
     assert moves_of([[sample.ravel()[None]] for sample in loud], winners) == Moves(), "a row of numbers has no axes"
     ramp = np.arange(5)[None, :, None]
     assert [shifted(ramp, 1, by).ravel().tolist() for by in (2, -1)] == [[0, 0, 0, 1, 2], [1, 2, 3, 4, 4]]
+
+
+class Brightest:
+    """A teacher of pictures [1, 12, 4, 1]: logits are sums of columns, whose upper half counts twice."""
+
+    known, classes = True, 4
+
+    def __call__(self, samples: Sequence[Sequence[Array]]) -> Array:
+        halves = [np.asarray(sample[0], np.float64).reshape(2, 6, 4).sum(axis=1) for sample in samples]
+        return np.array([2 * upper + lower for upper, lower in halves])
+
+    def winners(self, samples: Sequence[Sequence[Array]]) -> Array:
+        return np.asarray(self(samples).argmax(axis=1))
+
+
+def shares(logits: Array, temperature: float = 3.0) -> Array:
+    powers = np.exp(logits / temperature)
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+@needs_tensorflow
+def test_moved_samples_are_wanted_to_be_answered_as_those_they_are_made_of() -> None:
+    from tinygen.train.samples import lots
+
+    values = np.random.default_rng(1).random((30, 1, 12, 4, 1)).astype(np.float32)
+    values[np.arange(30), 0, 4:8, np.arange(30) % 4] += 1
+    samples, teacher = [[value] for value in values], Brightest()
+    made = {}
+    for steady in (0.0, 0.25):
+        options = Options(copies=2, steady=steady, temperature=3.0)
+        made[steady] = lots(teacher, samples, None, options)  # type: ignore[arg-type]  # what it needs of one
+    (plain, held), (fit, judged) = made.values()
+    assert len(plain.samples) == len(fit.samples) == 24 * 3 and len(held.samples) == 6 and len(judged.samples) == 12
+    assert np.array_equal([s[0] for s in plain.samples], [s[0] for s in fit.samples])
+    own = teacher(fit.samples)
+    first = np.tile(own[:24], (3, 1))
+    assert np.array_equal(plain.wanted, own) and not np.allclose(own, first, atol=1)
+    assert np.allclose(shares(fit.wanted), 0.75 * shares(own) + 0.25 * shares(first))
+    assert np.allclose(shares(judged.wanted)[:6], shares(held.wanted))
+
+
+@needs_tensorflow
+def test_blends_are_wanted_to_be_answered_as_both_are() -> None:
+    """Each picture has a pixel of its own, so that a blend shows which two it is of, and how much of each."""
+    from tinygen.train.samples import lots
+
+    pictures, rng, teacher = np.eye(48, dtype=np.float32)[:40], np.random.default_rng(1), Brightest()
+    samples, labels = [[p.reshape(1, 12, 4, 1)] for p in pictures], rng.integers(0, 4, 40)
+    fit, judged = lots(teacher, samples, labels, Options(mixes=3, steady=1.0, temperature=3.0))  # type: ignore[arg-type]
+    assert len(fit.samples) == 32 * 4 and len(judged.samples) == 8 * 2
+    parts = np.array([sample[0].ravel() for sample in fit.samples])[:, :40]
+    assert np.allclose(parts.sum(axis=1), 1) and np.all(np.count_nonzero(parts, axis=1)[32:] <= 2)
+    assert np.allclose(shares(fit.wanted), parts @ shares(teacher(samples)))
+    assert np.allclose(fit.labels, parts @ np.eye(4)[labels])
 
 
 # --- The forward pass ---------------------------------------------------------------------------------------------

@@ -16,7 +16,9 @@ class Options:
     see `teacher.Loss`. `scales`: weight scales are trained, too. `codebook`: whether weights keep their place in a
     codebook (``fixed``) or move to its nearest value (``nearest``). `copies`: for each sample, so many shifted (and
     mirrored) ones as more inputs, where the network knows such: see `train.moves`. `mixes`: for each sample, so many
-    blends of two. `hints`: the weight of what layers inside of the teacher answer: see `teacher.Hints`.
+    blends of two of all these. `steady`: for these, how much the teacher's answers to the samples that they are made of
+    count, beside its answers to them (Q. Xie et al., Unsupervised Data Augmentation for Consistency Training, 2020).
+    `hints`: the weight of what layers inside of the teacher answer: see `teacher.Hints`.
     """
 
     rate: float = 0.01
@@ -27,6 +29,7 @@ class Options:
     codebook: str = "fixed"
     copies: int = 0
     mixes: int = 0
+    steady: float = 0.0
     hints: float = 0.0
     seed: int = 0
 
@@ -34,8 +37,11 @@ class Options:
         """Raise `UsageError` for what makes no sense."""
         if self.codebook not in ("fixed", "nearest"):
             raise UsageError(f"codebook {self.codebook!r} is unknown; give 'fixed' or 'nearest'")
-        if not (self.rate > 0 and self.temperature > 0 and self.hints >= 0 and 0 <= self.labels <= 1):
-            raise UsageError("expected a rate and a temperature above 0, hints of 0 or more, and labels from 0 to 1")
+        shares = 0 <= self.labels <= 1 and 0 <= self.steady <= 1
+        if not (self.rate > 0 and self.temperature > 0 and self.hints >= 0 and shares):
+            raise UsageError(
+                "expected a rate and a temperature above 0, hints of 0 or more, and labels and steady from 0 to 1"
+            )
         counts = (self.batch, self.copies, self.mixes)
         if any(type(count) is not int for count in counts) or self.batch < 1 or min(counts) < 0:
             raise UsageError("expected a batch of at least 1 sample, and copies and mixes of 0 or more")
