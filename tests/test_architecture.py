@@ -200,6 +200,12 @@ def test_the_template_rule_allows_holes() -> None:
     assert computations(source) == []
 
 
+@pytest.mark.parametrize("path", [p for p in TEMPLATES if "kernels" in p.parts], ids=lambda p: "/".join(p.parts[-2:]))
+def test_kernels_are_short(path: Path) -> None:
+    """What grows beyond a screen is split by meaning: into partials, or into files that several kernels use."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 80
+
+
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_deliberate_bugs_fit_the_code(mutant: Mutant) -> None:
     """What `make mutants` breaks is there, once: a list that lags behind the code would go unnoticed until then."""

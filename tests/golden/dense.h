@@ -78,13 +78,13 @@ static inline int8_t *dense_input_0(dense_arena_t *arena)
 /* A real number as an element of this input. */
 static inline int8_t dense_input_quantize(float real)
 {
-    return (int8_t)dense_round(real / 0.5f, 1, (-128), 127);
+    return (int8_t)dense_round(real / 0.5f, 1, -128, 127);
 }
 
 /* A real number as an element of this input. */
 static inline int8_t dense_input_0_quantize(float real)
 {
-    return (int8_t)dense_round(real / 0.5f, 1, (-128), 127);
+    return (int8_t)dense_round(real / 0.5f, 1, -128, 127);
 }
 
 /* Output 0: y, int8 [1, 2] */

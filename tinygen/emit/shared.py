@@ -95,6 +95,7 @@ def emit_shared(name: str, parts: Sequence[Part], provenance: Sequence[str]) -> 
         **program_context(program, plan, provenance, [call for some in calls for call in some]),
         "title": ", ".join(one.name for one, _ in parts),
         "models": models,
+        "arena_section": None,
         "constants": text.constant_texts(program, program.constants, labels),
         "steps": every_step,
     }
