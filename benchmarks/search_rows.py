@@ -78,8 +78,13 @@ ALONE: tuple[dict[str, Any], ...] = (
     {"name": "share", "values": 16},
     {"name": "bits", "bits": 4},
     {"name": "biases", "bits": 16},
+    {"name": "recover", "steps": 300, "copies": 8},
     {"name": "entropy"},
 )
+#: What stands behind the last technique that changes values, where a recipe does not train.
+TRAINED = {"name": "recover", "steps": 300, "rate": 0.005, "copies": 8}
+#: Zeros little by little, with training between: shares of all of them, and the steps of each training.
+SCHEDULE, BETWEEN = (0.6, 0.85, 1.0), 100
 
 
 def variants(row: Row) -> dict[str, list[dict[str, Any]]]:
@@ -95,9 +100,24 @@ def variants(row: Row) -> dict[str, list[dict[str, Any]]]:
             if entry.get(key, plain) != plain:
                 changed = {**entry, key: plain}
                 found[f"{entry['name']} with {key} {plain}"] = [*entries[:i], changed, *entries[i + 1 :]]
+    found |= _trained(entries)
     for i, entry in enumerate(entries):
         found[f"{_called(entries, i)} alone"] = [entry]
     return found | {f"{' '.join(map(str, entry.values()))} alone": [entry] for entry in ALONE if entry not in entries}
+
+
+def _trained(entries: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Training where there is none yet, and zeros that come in steps where all come at once and are trained."""
+    names = [entry["name"] for entry in entries]
+    if "recover" not in names:
+        last = next(i for i, name in enumerate([*names, "entropy"]) if name in ("biases", "entropy"))
+        return {"with recover": [*entries[:last], TRAINED, *entries[last:]]}
+    if names.count("sparsity") != 1:
+        return {}
+    i, between = names.index("sparsity"), {**entries[names.index("recover")], "steps": BETWEEN}
+    ratios = [round(share * entries[i]["ratio"], 3) for share in SCHEDULE]
+    steps = [step for ratio in ratios for step in ({**entries[i], "ratio": ratio}, between)]
+    return {"sparsity in three steps, recover between": [*entries[:i], *steps, *entries[i + 1 :]]}
 
 
 def _called(entries: list[dict[str, Any]], index: int) -> str:

@@ -35,6 +35,20 @@ def test_rows_have_tasks_and_their_recipes_come_apart() -> None:
         count = len(row.entries)
         assert len(made["all"]) == count and len({repr(techniques) for techniques in made.values()}) >= count
         assert all(len(made[what]) == 1 for what in made if what.endswith("alone"))
+        assert ("with recover" in made) == all(technique.name != "recover" for technique in made["all"])
+    zeros = made_of("mnist-eighth")["sparsity in three steps, recover between"]
+    assert [(e["name"], e.get("ratio", e.get("steps"))) for e in zeros[1:7]] == [
+        ("sparsity", 0.42),
+        ("recover", 100),
+        ("sparsity", 0.595),
+        ("recover", 100),
+        ("sparsity", 0.7),
+        ("recover", 100),
+    ]
+
+
+def made_of(recipe: str) -> dict[str, list[dict[str, object]]]:
+    return variants(next(row for row in ROWS if row.recipe == recipe))
 
 
 def candidate(flash: int, loss: float, origin: Origin, number: int) -> Candidate:
