@@ -8,6 +8,7 @@ products take nine instructions. Where the inputs of an output pixel are not nei
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -133,27 +134,18 @@ def speed(call: Call[ConvAttrs]) -> float:
     return (9 * -(-size // 16) + 25) / (4 * size) + (12 * window[0] + size / 5) / (size * filters)
 
 
+matrix = partial(
+    Kernel,
+    template="fully_connected/mve",
+    launch=matrix_launch,
+    uses=USES,
+    requires=frozenset({"mve"}),
+    overlap=rows_of_vectors,
+    speed=matrix_speed,
+)
 KERNELS = (
-    Kernel(
-        op=("FULLY_CONNECTED",),
-        template="fully_connected/mve",
-        launch=matrix_launch,
-        accepts=dense_accepts,
-        uses=USES,
-        requires=frozenset({"mve"}),
-        overlap=rows_of_vectors,
-        speed=matrix_speed,
-    ),
-    Kernel(
-        op=("CONV_2D",),
-        template="fully_connected/mve",
-        launch=matrix_launch,
-        accepts=pointwise_accepts,
-        uses=USES,
-        requires=frozenset({"mve"}),
-        overlap=rows_of_vectors,
-        speed=matrix_speed,
-    ),
+    matrix(op=("FULLY_CONNECTED",), accepts=dense_accepts),
+    matrix(op=("CONV_2D",), accepts=pointwise_accepts),
     Kernel(
         op=("CONV_2D",),
         template="conv_2d/mve",

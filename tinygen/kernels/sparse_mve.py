@@ -9,6 +9,7 @@ where they do not, 16 products take five. A core may take more cycles for a gath
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -164,56 +165,49 @@ def tiles_speed(call: Call[Any]) -> float:
 
 
 USES = (*mve.VECTORS, "common/mve_blocks", "common/mve_blocks_rows")
+of_blocks = partial(Kernel, requires=frozenset({"mve"}), form=BLOCKS.name)
 KERNELS = (
-    Kernel(
+    of_blocks(
         op=("CONV_2D", "FULLY_CONNECTED"),
         template="sparse/mve_blocks",
         launch=matrix_launch,
         accepts=matrix_accepts,
         uses=USES,
-        requires=frozenset({"mve"}),
         overlap=apart,
         speed=matrix_speed,
-        form=BLOCKS.name,
         code=350,
         per_call=100,
     ),
-    Kernel(
+    of_blocks(
         op=("CONV_2D",),
         template="conv_2d/mve_in_blocks",
         launch=launch,
         accepts=accepts,
         uses=(*USES, "common/mve_copy", "common/mve_windows"),
-        requires=frozenset({"mve"}),
         overlap=in_bands,
         speed=speed,
-        form=BLOCKS.name,
         code=500,
         per_call=150,
     ),
-    Kernel(
+    of_blocks(
         op=("FULLY_CONNECTED",),
         template="fully_connected/mve_tiles",
         launch=tiles_launch,
         accepts=tiles_accept,
         uses=(*mve.VECTORS, "common/mve_channels", "common/mve_tiles"),
-        requires=frozenset({"mve"}),
         overlap=four_units,
         speed=tiles_speed,
-        form=BLOCKS.name,
         code=200,
         per_call=50,
     ),
-    Kernel(
+    of_blocks(
         op=("FULLY_CONNECTED",),
         template="fully_connected/mve_in_blocks",
         launch=dense_launch,
         accepts=dense_accepts,
         uses=(*mve.VECTORS, "common/mve_channels", "common/mve_blocks", "common/mve_blocks_dot"),
-        requires=frozenset({"mve"}),
         overlap=units_of_blocks,
         speed=dense_speed,
-        form=BLOCKS.name,
         code=300,
         per_call=50,
     ),
