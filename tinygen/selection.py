@@ -231,7 +231,10 @@ def _flash(chosen: Mapping[str, Choice]) -> float:
 
 
 def able(graph: Graph, node: Node, target: Target, optimize: Optimize) -> list[Choice]:
-    """Every kernel that can compute `node` on `target`, in the form that the graph asks for, if it does."""
+    """Every kernel that can compute `node` on `target`, in the form that the graph asks for, if one has it.
+
+    Raises `UnsupportedError` where none can.
+    """
     call = call_of(graph, node)
     asked = next((graph.storage[n] for n in node.inputs if n in graph.storage), None)
     slow = optimize == "size" or asked == AT_ANY_SPEED
