@@ -47,8 +47,8 @@ The goals again, for the budget search, which gets the samples to fit and the by
 recipe, no labels. It holds back every fourth of those samples to choose by, and fits what it chose to these, too, if it
 is no noisier then; what it reaches is measured on the samples to test, which it has not seen, on fresh splits. Beside
 it, what the recipe written by hand loses in the mean of the same splits. The recipe shown is that of the first split;
-whole ones: [{data}]({data}). Time is what all its processes compute on one core, the linker's among them, beside other
-work on the machine: "quick" for "kws half" took 101 s when there was none.
+whole ones: [{data}]({data}). Time is what all its processes compute on one core, the linker's
+among them, beside other work on the machine: "quick" for "kws half" took 101 s when there was none.
 
 | model | effort | goal | reached | lost: mean, worst | by hand | splits | SQNR | recipe found | time | |
 |---|---|--:|--:|--:|--:|--:|--:|---|--:|---|"""

@@ -21,9 +21,10 @@ from tinygen.compress.coded import Coded
 from tinygen.compress.recipe import of_content
 from tinygen.errors import UsageError
 from tinygen.search import Candidate, Effort, Found, Goal, Problem, Progress, Study, engine, search
-from tinygen.search.aiming import LOST
+from tinygen.search.aiming import LOST, by_kind
 from tinygen.search.base import silent
 from tinygen.search.bases import structures
+from tinygen.search.knapsack import Knapsack
 from tinygen.search.last import fitted_to_all
 from tinygen.search.picture import picture
 from tinygen.search.ranking import frontier
@@ -294,6 +295,20 @@ def test_instructions_are_met_by_smaller_images_too() -> None:
 def test_a_scale_for_each_channel_is_a_way() -> None:
     assert {way.scale for way in ladder(True, False)} == {"tensor", "channel"}
     assert {way.scale for way in ladder(False, True)} == {"tensor"}
+
+
+def test_usual_ways_are_tried_alone_too() -> None:
+    """Where there are others: what those add is known less well."""
+    made = engine.Search(there(), Goal(), replace(TINY, fine=True), silent, None)
+    base = made.base(())
+    start = engine.Start(base, curves := made.curves(base), Knapsack.of(curves))
+    every, usual = start.kinds
+    assert every is start and any(not o.way.usual for some in curves.values() for o in some)
+    for name, some in usual.curves.items():
+        assert len(some) > 3 and all(option.way.usual for option in some)
+        front = [(o.bytes, o.noise) for o in curves[name]]
+        assert front == sorted(front, key=lambda pair: -pair[0]), "by falling bytes"
+    assert usual.kinds == (usual,) and by_kind([start, usual]) == [(start, usual)]
 
 
 def test_a_step_is_a_way_and_part_of_a_recipe() -> None:

@@ -80,11 +80,16 @@ def unused(goal: Goal) -> float:
     return UNUSED * min(most for most in (goal.flash, goal.weights, 1 << 30) if most is not None)
 
 
+def by_kind(starts: Sequence[Start]) -> Sequence[Sequence[Start]]:
+    """Starts whose noise can be compared: with all ways, and with the usual ones only, if there are others."""
+    return list(zip(*(start.kinds for start in starts), strict=False))  # some may have usual ways only
+
+
 def aimed(made: Search, starts: Sequence[Start]) -> None:
     """Candidates that just fit the goal, from the bases that promise most there: first by curves, then by a try."""
     size = total_bytes(fitting(made, starts[0], made.goal).options)
-    likely = sorted(starts, key=lambda start: start.noise(size))[: made.effort.tries + TRIED]
-    fits = [fitting(made, one, made.goal) for start in likely for one in start.kinds]
+    likely = [sorted(some, key=lambda s: s.noise(size))[: made.effort.tries + TRIED] for some in by_kind(starts)]
+    fits = [fitting(made, start, made.goal) for some in likely for start in some]
     tried = sorted(((made.trial(fit.start.base, fit.options), fit) for fit in fits), key=lambda pair: pair[0])
     made.begin("knapsack", made.effort.tries)
     for _, fit in tried[: made.effort.tries]:
@@ -112,10 +117,9 @@ def matched(made: Search, starts: Sequence[Start]) -> None:
     front = [c for i, c in enumerate(alike) if all(other.loss > c.loss for other in alike[:i]) and c.loss <= LOST]
     made.begin("knapsack", len(front))
     for candidate in front:
-        start = min(starts, key=lambda s: s.noise(candidate.cost.constants))
-        goal = Goal(flash=candidate.cost.flash)
-        for one in start.kinds:
-            _corrected(made, fitting(made, one, goal), goal)
+        goal, size = Goal(flash=candidate.cost.flash), candidate.cost.constants
+        for some in by_kind(starts):
+            _corrected(made, fitting(made, min(some, key=lambda s: s.noise(size)), goal), goal)
 
 
 def spread(made: Search, starts: Sequence[Start]) -> None:
