@@ -166,7 +166,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_float_model(folder)
     lines = [line.partition(" #")[0] for block in blocks("sh") for line in block.splitlines()]
     commands = [shlex.split(line) for line in lines if line.startswith("tinygen ")]
-    assert [words[1] for words in commands] == ["build", "verify", "build"]
+    assert [words[1] for words in commands] == ["doctor", "build", "verify", "build"]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for words in commands:
