@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from tinygen.compress.recipe import of_content
 from tinygen.errors import UsageError
 from tinygen.search import Candidate, Effort, Found, Goal, Problem, Progress, Study, engine, search
 from tinygen.search.aiming import LOST, by_kind
-from tinygen.search.base import silent
+from tinygen.search.base import EFFORTS, silent
 from tinygen.search.bases import structures
 from tinygen.search.knapsack import Knapsack
 from tinygen.search.last import fitted_to_all
@@ -309,6 +310,15 @@ def test_usual_ways_are_tried_alone_too() -> None:
         front = [(o.bytes, o.noise) for o in curves[name]]
         assert front == sorted(front, key=lambda pair: -pair[0]), "by falling bytes"
     assert usual.kinds == (usual,) and by_kind([start, usual]) == [(start, usual)]
+
+
+def test_more_effort_tries_all_that_less_does() -> None:
+    for less, more in pairwise(EFFORTS.values()):
+        for some, all_ in ((less.ratios, more.ratios), (less.ranks, more.ranks), (less.branches, more.branches)):
+            assert set(some) <= set(all_)  # type: ignore[call-overload]  # floats, or counts
+        assert (less.alike, less.tries, less.sizes, less.trials) <= (more.alike, more.tries, more.sizes, more.trials)
+        for large in (False, True):
+            assert set(ladder(less.fine, large)) <= set(ladder(more.fine, large))
 
 
 def test_a_step_is_a_way_and_part_of_a_recipe() -> None:

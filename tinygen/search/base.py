@@ -120,7 +120,7 @@ EFFORTS: Mapping[str, Effort] = {
     "thorough": Effort(
         "thorough",
         32,
-        tuple(n / 10 for n in range(1, 10)),
+        tuple(n / 20 for n in range(2, 19)),
         (0.2, 0.4, 0.6, 0.8),
         tries=4,
         probes=9,
