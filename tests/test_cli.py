@@ -545,6 +545,19 @@ def test_help_and_version() -> None:
         assert re.search(rf"^  {command} ", text, re.MULTILINE) and tinygen(command, "-h").stdout.startswith("Usage:")
 
 
+def test_numbers_are_whole_on_a_narrow_terminal(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names give way, and end in …, where a table is wider than what it is printed on."""
+    monkeypatch.setattr("tinygen.commands.terminal.OUT.width", 62)
+    shown = tinygen("build", built.parent / "net" / "dense-v1.tflite", "--out", built).stdout
+    rows = [line.split() for line in shown.splitlines() if "FULLY" in line]
+    wanted = [
+        ["×".join(map(str, x["output_shape"])), str(x["macs"]), str(x["constant_bytes"])]
+        for x in report_of(built)["layers"]
+    ]
+    assert [row[-3:] for row in rows] == wanted
+    assert max(map(len, shown.partition("RAM")[0].splitlines())) <= 62
+
+
 def test_in_a_pipe_there_is_nothing_but_the_result(model: Path, tmp_path: Path) -> None:
     """No escape sequences, no spinner, no wrapped rows; and `python -m tinygen` is the command."""
     command = [sys.executable, "-m", "tinygen", "build", str(model), "--out", str(tmp_path / "out")]

@@ -27,6 +27,8 @@ from tinygen.commands.several import build_several
 from tinygen.commands.terminal import (
     ERR,
     OUT,
+    columns,
+    cut,
     json_option,
     mixed_option,
     preprocessed,
@@ -165,16 +167,15 @@ def build(
 def _print_layers(report: Mapping[str, Any]) -> None:
     table = Table(box=None, pad_edge=False)
     forms = [layer["form"] if layer["form"] != PLAIN else "" for layer in report["layers"]]
-    for title in ("step", "operator", "name"):
-        table.add_column(title, overflow="ellipsis", no_wrap=True)
-    for title in ("output", "MACs", "constants"):
-        table.add_column(title, justify="right")
+    columns(table, "step")
+    columns(table, "operator", "name", shrink=True)
+    columns(table, "output", "MACs", "constants", numbers=True)
     if any(forms):
-        table.add_column("stored as")
+        columns(table, "stored as")
     for layer, form in zip(report["layers"], forms, strict=True):
         shape = "×".join(map(str, layer["output_shape"]))
         cells = [shape, f"{layer['macs']:,}", f"{layer['constant_bytes']:,}", *([form] if any(forms) else [])]
-        table.add_row(str(layer["step"]), layer["op"], layer["name"], *cells)
+        table.add_row(str(layer["step"]), cut(layer["op"]), cut(layer["name"]), *cells)
     OUT.print(table)
 
 
@@ -257,12 +258,14 @@ def targets(name: str | None, as_json: bool) -> None:
         click.echo(json.dumps([_target_dict(t) for t in chosen], indent=1))
         return
     table = Table(box=None, pad_edge=False)
-    for title in ("target", "core", "RAM", "flash", "features", "emulator", "what it is"):
-        table.add_column(title, justify="right" if title in ("RAM", "flash") else "left")
+    columns(table, "target", "core")
+    columns(table, "RAM", "flash", numbers=True)
+    columns(table, "features", "emulator", "what it is", shrink=True)
     for t in chosen:
         d = _target_dict(t)
         sizes = [f"{d[k] // 1024:,} K" if d[k] else "" for k in ("ram", "flash")]
-        table.add_row(t.name, t.core, *sizes, ", ".join(d["features"]), d["emulator"] or "", t.description)
+        words = ", ".join(d["features"]), d["emulator"] or "", t.description
+        table.add_row(t.name, t.core, *sizes, *map(cut, words))
     OUT.print(table)
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tinygen import running
 from tinygen.clang import COMPILERS
-from tinygen.commands.terminal import ERR, OUT, json_option
+from tinygen.commands.terminal import ERR, OUT, columns, cut, json_option
 from tinygen.verify.profile import Profile
 
 
@@ -36,15 +36,15 @@ def profile(folder: Path, seed: int, cycles: bool, compiler: str, as_json: bool)
 
 def _table(found: Profile) -> Table:
     table = Table(box=None, pad_edge=False)
-    for title in ("step", "operator", "name", "kernel"):
-        table.add_column(title, overflow="ellipsis", no_wrap=True)
+    columns(table, "step")
+    columns(table, "operator", "name", "kernel", shrink=True)
     estimate = ("≈ cycles",) if found.cycles is not None else ()
-    for title in ("output", "MACs", "instructions", "per MAC", "share", *estimate):
-        table.add_column(title, justify="right")
+    columns(table, "output", "MACs", "instructions", "per MAC", "share", *estimate, numbers=True)
     for layer in found.layers:
         per_mac = "" if layer.per_mac is None else f"{layer.per_mac:.2f}"
         numbers = f"{layer.macs:,}", f"{layer.instructions:,}", per_mac, f"{layer.share:.1%}"
         shape = "×".join(map(str, layer.output_shape))
         cycles = (f"{layer.cycles:,}",) if layer.cycles is not None else ()
-        table.add_row(str(layer.step), layer.op, layer.name, layer.kernel, shape, *numbers, *cycles)
+        names = (cut(text) for text in (layer.op, layer.name, layer.kernel))
+        table.add_row(str(layer.step), *names, shape, *numbers, *cycles)
     return table

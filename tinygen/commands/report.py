@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tinygen import running
-from tinygen.commands.terminal import ERR, OUT, json_option, preprocessed
+from tinygen.commands.terminal import ERR, OUT, columns, cut, json_option, preprocessed
 from tinygen.data.preprocessing import Preprocessing
 from tinygen.errors import UsageError
 from tinygen.evaluation import Evaluation, evaluate
@@ -92,11 +92,10 @@ def compare(left: Path, right: Path, out: Path | None, as_json: bool) -> None:
         click.echo(json.dumps({"totals": named, "layers": [list(row) for row in layers]}, indent=1))
         return
     table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    for title in (str(left), str(right), "change"):
-        table.add_column(title, justify="right")
-    for row in (*whole, *layers):
-        table.add_row(*_words(*row))
+    columns(table, "", shrink=True)
+    columns(table, str(left), str(right), "change", numbers=True)
+    for name, *numbers in (_words(*row) for row in (*whole, *layers)):
+        table.add_row(cut(name), *numbers)
     OUT.print(table)
     if out is not None:
         OUT.print(f"wrote {out}")

@@ -14,7 +14,7 @@ import click
 from rich.table import Table
 
 from tinygen.commands.progress import Display, interruptible
-from tinygen.commands.terminal import OUT, json_option, preprocessed, shape_option
+from tinygen.commands.terminal import OUT, columns, cut, json_option, preprocessed, shape_option
 from tinygen.compress import Bought, recipe
 from tinygen.compress.entropy import Entropy
 from tinygen.files import check_folder
@@ -121,11 +121,10 @@ def print_frontier(found: Found, target: Target) -> None:
     """A row for each candidate of the frontier; the one that was chosen, or came closest, is marked."""
     timed, powered = (f(target, 1) is not None for f in (energy.seconds, energy.microjoules))
     table = Table(box=None, pad_edge=False)
-    table.add_column("")
+    columns(table, "")
     titles = ["flash", "RAM", "instructions", *["time"] * timed, *["energy"] * powered, _judged_by(found), "lost"]
-    for title in titles:
-        table.add_column(title, justify="right")
-    table.add_column("how")
+    columns(table, *titles, numbers=True)
+    columns(table, "how", shrink=True)
     for i, candidate in enumerate(found.frontier):
         cost, mark = candidate.cost, " *" if candidate.number == found.candidate.number else ""
         counts = [f"{cost.flash:,}", f"{cost.ram:,}", f"{cost.instructions:,}"]
@@ -172,9 +171,8 @@ def run_of(candidate: Candidate, target: Target) -> str:
 
 def _print_steps(found: Found) -> None:
     table = Table(box=None, pad_edge=False)
-    table.add_column("step")
-    for title in ("flash", "saved", "RAM", "MACs", _judged_by(found), "lost", "SQNR"):
-        table.add_column(title, justify="right")
+    columns(table, "step")
+    columns(table, "flash", "saved", "RAM", "MACs", _judged_by(found), "lost", "SQNR", numbers=True)
     last = None
     for line in (line for line in found.bought if line.done or line is found.bought[0]):
         share = line.quality.agreement if line.quality.accuracy is None else line.quality.accuracy
@@ -192,16 +190,15 @@ def _print_layers(
 ) -> None:
     was = {(layer["op"], layer["name"]): layer["constant_bytes"] for layer in before}
     table = Table(box=None, pad_edge=False)
-    table.add_column("layer", overflow="ellipsis", no_wrap=True)
-    for title in ("constants", "now"):
-        table.add_column(title, justify="right")
-    for title in ("stored as", "what was done"):
-        table.add_column(title)
+    columns(table, "layer", shrink=True)
+    columns(table, "constants", "now", numbers=True)
+    columns(table, "stored as")
+    columns(table, "what was done", shrink=True)
     for layer in after:
         name = layer["op"], layer["name"]
         if layer["constant_bytes"] or was.get(name):
             sizes = f"{was[name]:,}" if name in was else "", f"{layer['constant_bytes']:,}"
-            table.add_row(layer["name"], *sizes, layer["form"], "; ".join(done_to(*name, bought)))
+            table.add_row(cut(layer["name"]), *sizes, layer["form"], "; ".join(done_to(*name, bought)))
     OUT.print(table)
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from tinygen.data.preprocessing import Preprocessing
 from tinygen.errors import UsageError
@@ -21,6 +23,18 @@ OUT = Console(
     soft_wrap=True, highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH
 )
 ERR = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def columns(table: Table, *titles: str, numbers: bool = False, shrink: bool = False) -> None:
+    """Add columns. Where a terminal is too narrow, those that `shrink` give way, and no number is ever cut before."""
+    for title in titles:
+        table.add_column(title, justify="right" if numbers else "left", no_wrap=not shrink, overflow="ellipsis")
+
+
+def cut(text: str) -> Text:
+    """A cell of one line, which ends in … where its column shrinks."""
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts instead of tables.")
 
