@@ -23,7 +23,7 @@ from tinygen.cli import main
 from tinygen.errors import BudgetError, UsageError
 from tinygen.ir.program import Constant, Invocation, Program, Step
 from tinygen.ir.types import DType, TensorType
-from tinygen.placement import Needs, place, reads, taken, usage
+from tinygen.placement import Needs, density, place, taken, usage
 from tinygen.target import Bank, Target, load_target
 from tinygen.toolchain import CFLAGS
 
@@ -76,7 +76,7 @@ def test_what_is_read_most_lies_in_the_fastest_memory_that_has_room(program: Pro
     code, constants = data.draw(st.integers(0, 500)), sum(map(taken, program.constants))
     needs = Needs(code, constants, 100, 10)
     found = place(program, needs, target, {})
-    often, by_name = reads(program), {c.name: c for c in program.constants}
+    often, by_name = density(program), {c.name: c for c in program.constants}
     where = {name: found.constants.get(name) for name in by_name}
     used = {one.section: one for one in usage(program, needs, target, found) if one.kind == "flash"}
     assert sum(one.used for one in used.values()) == code + constants
@@ -108,7 +108,7 @@ def test_the_arena_lies_in_the_fastest_ram_with_room(arena: int, stack: int, oth
 
 def test_a_convolutions_weights_come_before_a_dense_layers(tmp_path: Path) -> None:
     whole = tinygen.build(DIGITS, MACHINE)
-    often, words = reads(whole.program), tinygen.placement.names(whole.program)
+    often, words = density(whole.program), tinygen.placement.names(whole.program)
     by_word = {word: often[name] for name, some in words.items() for word in some}
     convolutions = [often for word, often in by_word.items() if "conv" in word.lower() and word.endswith(".weights")]
     dense = [often for word, often in by_word.items() if "dense" in word.lower() and word.endswith(".weights")]

@@ -81,6 +81,7 @@ def build(
     weights: Weights = "code",
     push_rows: bool = False,
     sections: Mapping[str, str] | None = None,
+    cache_weights: int | Literal["auto", "none"] = "none",
     search: SearchOptions | None = None,
 ) -> Build:
     """Compile `model` (a file or a graph) for `target` (a core or board, or its name).
@@ -95,7 +96,8 @@ def build(
     `push_rows`: the input image comes row by row, and is never in memory as a whole (`UnsupportedError` where the first
     layers cannot be computed so). `sections` says for patterns of constants' names (``"conv1.*"``) and for ``"arena"``
     which memory of the board, or which section (``".external"``), they lie in; where it says nothing, and a board has
-    several, those that are read most lie in the fastest one with room.
+    several, those that are read most lie in the fastest one with room. `cache_weights` copies weights that lie in slow
+    memory to RAM while their layer runs, where that saves cycles: ``"auto"``, or for layers of at most so many bytes.
 
     `recipe` compresses the model: a TOML file (see `tinygen.compress.recipe`), values by technique such as ``{"share":
     16}``, or techniques. It is fitted to `calibration`, and judged on samples of it that are held back, or on `data`
@@ -149,8 +151,10 @@ def build(
     budget, blob = _budget(goal, ram, flash), weights == "blob"
     command += " --push-rows" if push_rows else ""
     command += "".join(f" --section {shlex.quote(f'{name}={where}')}" for name, where in (sections or {}).items())
+    copies = None if cache_weights == "auto" else 0 if cache_weights == "none" else cache_weights
+    command += "" if copies == 0 else f" --cache-weights {cache_weights}"
     order = Order(
-        prefix, info, goal, optimize, passes, float_io, budget, command, wanted, blob, push_rows, sections or {}
+        prefix, info, goal, optimize, passes, float_io, budget, command, wanted, blob, push_rows, sections or {}, copies
     )
     plain = order.assembled(made)
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygen.compress.recipe import dumps
+from tinygen.copies import Costs, waits, with_copies
 from tinygen.emit.render import emit, emit_with_blob, linker_script
 from tinygen.files import write_files
 from tinygen.ir import store
@@ -68,6 +69,7 @@ class Order:
 
     `packages` are kinds of libraries whose files stand beside the C; `blob`: with the constants in one block;
     `pushed`: with an input that comes row by row; `sections` are rules as for `tinygen.placement.place`.
+    `copies`: the most bytes of a layer's weights that may be copied to RAM; None: as many as pays.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Order:
     blob: bool
     pushed: bool = False
     sections: Mapping[str, str] = field(default_factory=dict)
+    copies: int | None = 0
 
     def assembled(self, made: Shrunk, found: Found | None = None) -> Build:
         """The build of an int8 graph, which a search `found`, whether it fits or not."""
@@ -93,12 +96,27 @@ class Order:
         if closer is not None:
             graph, program, layout = closer
             sources, weights, memory, placement = self._placed(program, layout)
+        faster = self._with_copies(program, layout, memory, placement)
+        if faster is not None:
+            program, layout = faster
+            sources, weights, memory, placement = self._placed(program, layout)
         memories = usage(program, memory.needs, self.target, placement)
         apart = [one for one in memories if one.section and one.used and one.size]
         sources |= {f"{graph.name}.ld": linker_script(graph.name, apart).encode()} if apart else {}
         files = {**sources, f"{graph.name}.tgm": store.dumps(graph)}
         files |= {f"{graph.name}.weights.bin": weights} if self.blob else {}
-        told = report(program, layout, memory, self.target, self.info, outcomes, files, self.command, placement)
+        told = report(
+            program,
+            layout,
+            memory,
+            self.target,
+            self.info,
+            outcomes,
+            files,
+            self.command,
+            placement,
+            waits(program, Costs(self.target, placement)),
+        )
         told["quantization"] = made.quantization.as_dict() if made.quantization else None
         told["compression"] = [line.as_dict() for line in made.bought]
         told["search"] = None
@@ -136,6 +154,23 @@ class Order:
             texts, weights = emit(program, layout, lines, placement), b""
         sources = {name: text.encode() for name, text in texts.items()}
         return sources, weights, measure(sources, program, layout, self.target, self.optimize, placement.sections)
+
+    def _with_copies(
+        self, program: Program, layout: Plan, memory: Memory, placement: Placement
+    ) -> tuple[Program, Plan] | None:
+        """The same with weights copied to RAM where that pays, if any; the arena stays in the memory where it is."""
+        if self.copies == 0:
+            return None
+        stack = (memory.stack or 0) + MORE_STACK
+        limits = [
+            b.size - (0 if b.section else stack)
+            for b in self.target.banks
+            if b.kind == "ram" and b.section == placement.arena
+        ]
+        if self.budget.ram is not None and (self.budget.whole_ram or placement.arena is None):
+            limits.append(self.budget.ram - stack)
+        made = with_copies(program, layout, Costs(self.target, placement), self.copies, min(limits, default=None))
+        return None if made[0] is program else made
 
     def _closer(self, graph: Graph, memory: Memory, placement: Placement) -> tuple[Graph, Program, Plan] | None:
         """Where RAM does not suffice under `balanced`: a layout with layers that run together, if that fits."""

@@ -22,7 +22,7 @@ from tinygen.commands.platformio import platformio_
 from tinygen.commands.profile import profile
 from tinygen.commands.report import compare, report
 from tinygen.commands.search import limited, print_search, search_, searching
-from tinygen.commands.sections import print_memories, sections_of
+from tinygen.commands.sections import bytes_or_auto, print_memories, sections_of
 from tinygen.commands.several import build_several
 from tinygen.commands.terminal import (
     ERR,
@@ -118,6 +118,13 @@ main.add_command(search_)
     multiple=True,
     callback=sections_of,
     help="Memory of the board, or section, for the arena or for constants, such as 'conv1.*=.external'.",
+)
+@click.option(
+    "--cache-weights",
+    metavar="BYTES|auto",
+    default="none",
+    callback=bytes_or_auto,
+    help="Copy weights from slow memory to RAM while their layer runs, where that saves cycles.",
 )
 @click.option(
     "--package",

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from math import prod
 
 from tinygen.errors import BudgetError, UsageError
 from tinygen.ir.program import Constant, Program, Step
+from tinygen.reads import reads
 from tinygen.target import SECTION, Bank, Target
 
 #: What rules call the arena; names of constants have a dot.
@@ -82,18 +83,12 @@ def names(program: Program) -> dict[str, tuple[str, ...]]:
     return {constant: tuple(words) for constant, words in found.items()}
 
 
-def reads(program: Program) -> dict[str, float]:
-    """How often each element of an array of constants is read in one inference, roughly: as often as its layer has
-    products for each weight, or outputs for each element of a table."""
-    sizes = {constant.name: max(1, constant.values.size) for constant in program.constants}
-    found = dict.fromkeys(sizes, 0.0)
-    for layer in program.layers:
-        arrays = {constant for constant, _ in _read_by(layer)}
-        outputs = sum(prod(program.types[name].shape) for name in layer.outputs if name in program.types)
-        largest = max((sizes[constant] for constant in arrays), default=1)
-        for constant in arrays:
-            found[constant] += layer.macs / largest if layer.macs else outputs / sizes[constant]
-    return found
+def density(program: Program) -> dict[str, float]:
+    """How often each byte of an array of constants is read in one inference, roughly."""
+    total = Counter[str]()
+    for read in reads(program):
+        total.update(read)
+    return {c.name: total[c.name] / max(1, c.bytes) for c in program.constants}
 
 
 def _read_by(layer: Step) -> Iterator[tuple[str, str]]:
@@ -171,7 +166,7 @@ def _section(pattern: str, where: str, target: Target) -> str | None:
 def _spread(program: Program, needs: Needs, target: Target, ruled: Mapping[str, str | None]) -> dict[str, str | None]:
     """Sections for the constants that no rule names: those read most first, each into the fastest memory with room."""
     banks = sorted((bank for bank in target.banks if bank.kind == "flash"), key=lambda bank: bank.cost)
-    sizes, often = {c.name: taken(c) for c in program.constants}, reads(program)
+    sizes, often = {c.name: taken(c) for c in program.constants}, density(program)
     room = {bank.section: bank.size for bank in banks}
     if len(room) < 2:
         return {}

@@ -71,8 +71,9 @@ def report(
     files: Mapping[str, bytes],
     command: str,
     placement: Placement = EVERYTHING_USUAL,
+    waits: Sequence[float] = (),
 ) -> dict[str, Any]:
-    """The report as plain JSON values."""
+    """The report as plain JSON values; `waits` are those of each step (see `tinygen.copies`)."""
     return {
         "schema": SCHEMA,
         "tool": {"name": "tinygen", "version": VERSION},
@@ -103,7 +104,7 @@ def report(
         "memory": [_span(buffer, program, plan) for buffer in demand(program).buffers],
         "inputs": [_port(i, name, program, plan) for i, name in enumerate(program.inputs)],
         "outputs": [_port(i, name, program, plan) for i, name in enumerate(program.outputs)],
-        "layers": [_layer(i, step, program, plan) for i, step in enumerate(program.steps)],
+        "layers": [_layer(i, step, program, plan, waits[i] if waits else 0) for i, step in enumerate(program.steps)],
         "passes": [
             {"name": o.name, "done": list(o.done), "declined": list(o.declined),
              "constant_bytes": list(o.constant_bytes), "macs": list(o.macs)}
@@ -156,7 +157,7 @@ def _tensor(name: str, tensor: TensorType, offset: int) -> dict[str, Any]:
     }
 
 
-def _layer(index: int, step: Step, program: Program, plan: Plan) -> dict[str, Any]:
+def _layer(index: int, step: Step, program: Program, plan: Plan, wait: float) -> dict[str, Any]:
     outputs = [_tensor(name, program.types[name], plan.offsets[program.tensors[name]]) for name in step.outputs]
     return {
         "step": index,
@@ -167,6 +168,8 @@ def _layer(index: int, step: Step, program: Program, plan: Plan) -> dict[str, An
         "output_shape": outputs[0]["shape"],
         "macs": step.macs,
         "constant_bytes": step.constant_bytes,
+        "copied_bytes": sum(copy.bytes for copy in step.copies),
+        "waits": round(wait),
         "inputs": [program.tensors[name] for name in step.inputs if name in program.tensors],
         "outputs": outputs,
         "together": [{"name": s.name, "op": s.op, "kernel": s.kernel, "form": s.form} for s in step.loop.layers]

@@ -10,6 +10,7 @@ import click
 
 from tinygen.commands.terminal import OUT
 from tinygen.errors import UsageError
+from tinygen.plan.budget import parse_bytes
 
 
 def sections_of(context: click.Context, option: click.Parameter, words: Sequence[str]) -> dict[str, str]:
@@ -24,8 +25,19 @@ def sections_of(context: click.Context, option: click.Parameter, words: Sequence
     return rules
 
 
+def bytes_or_auto(context: click.Context, option: click.Parameter, word: str) -> int | str:
+    """The value of ``--cache-weights``."""
+    return word if word in ("auto", "none") else parse_bytes(word, "--cache-weights")
+
+
 def print_memories(report: Mapping[str, Any]) -> None:
-    """A line for each memory, if something lies in another than the usual ones."""
+    """A line for each memory, if something lies in another than the usual ones; and what its slowness costs."""
+    layers = report["layers"]
+    copied = [layer["copied_bytes"] for layer in layers if layer["copied_bytes"]]
+    if copied:
+        OUT.print(f"weights of {len(copied)} layers are copied to RAM while these run, at most {max(copied):,} bytes")
+    if any(layer["waits"] for layer in layers):
+        OUT.print(f"reads of constants take about {sum(layer['waits'] for layer in layers):,} cycles of waiting")
     if not any(memory["used"] for memory in report["memories"] if memory["section"]):
         return
     OUT.print("")

@@ -24,6 +24,8 @@ def build_several(
         raise UsageError(
             "several models in one C file go with neither --weights blob, --push-rows, --section nor --package"
         )
+    if asked["cache_weights"] != "none":
+        raise UsageError("several models in one C file do not go with --cache-weights: build them one by one")
     asked.pop("options")
     made = build_shared(models, recipe=recipe, **asked)
     folder = made.write(out if out is not None else Path(made.name))

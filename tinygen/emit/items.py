@@ -70,7 +70,10 @@ class FieldText:
 
 @dataclass(frozen=True)
 class CallText:
-    """One kernel call, which the steps in `comment` make; `formals` and `actuals` are those of what wraps it."""
+    """One kernel call, which the steps in `comment` make; `formals` and `actuals` are those of what wraps it.
+
+    `copied`: fields of the parameters that it replaces by further pointers.
+    """
 
     index: int
     function: str
@@ -80,6 +83,12 @@ class CallText:
     actuals: tuple[str, ...]
     pointers: tuple[str, ...]
     comment: str
+    copied: tuple[FieldText, ...] = ()
+
+    @property
+    def wrapped(self) -> bool:
+        """Whether a function of its own makes the call."""
+        return self.own_copy or bool(self.copied)
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,15 @@ class ShiftText:
     source: str
     bytes: int
     words: bool
+
+
+@dataclass(frozen=True)
+class CopyText:
+    """A copy of `bytes` of a constant to `target`."""
+
+    target: str
+    source: str
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -141,3 +159,4 @@ class StepText:
     comment: str
     calls: tuple[CallText, ...]
     loop: LoopText | None = None
+    copies: tuple[CopyText, ...] = ()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinygen.emit.comments import plain, step_comment
-from tinygen.emit.items import ActionText, AdvanceText, CallText, CursorText, LoopText, ShiftText, StepText
+from tinygen.emit.items import ActionText, AdvanceText, CallText, CopyText, CursorText, LoopText, ShiftText, StepText
 from tinygen.emit.text import constant_text, pointer
 from tinygen.ir.program import Action, Constant, Loop, Program, Shift, Step
 from tinygen.plan.arena import Plan
@@ -19,7 +19,8 @@ def step_text(
 ) -> StepText:
     """Step `index` of its own `program`, which is number `number` of the C file; `plan` is that of the file."""
     loop = loop_text(p, number, step.loop, calls, plan) if step.loop else None
-    return StepText(index, step_comment(index, step, program, program.types), tuple(calls), loop)
+    copies = tuple(CopyText(f"a + {plan.offsets[c.buffer]}", p + c.constant, c.bytes) for c in step.copies)
+    return StepText(index, step_comment(index, step, program, program.types), tuple(calls), loop, copies)
 
 
 def loop_text(p: str, index: int, loop: Loop, calls: Sequence[CallText], plan: Plan) -> LoopText:

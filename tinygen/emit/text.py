@@ -131,7 +131,7 @@ def call_texts(
 
 
 def _key(call: Invocation) -> tuple[str, tuple[object, ...]]:
-    return (call.function, tuple(call.params.items()))
+    return (call.function, (*call.params.items(), *call.copied.items()))
 
 
 def defined(calls: Sequence[CallText]) -> list[CallText]:
@@ -156,7 +156,9 @@ def _call_text(p: str, call: Invocation, plan: Plan, index: int, own_copy: bool,
     pointers = [pointer(p, o, plan) for o in (*call.reads, *call.writes)]
     pointers += [f"a + {plan.offsets[call.scratch] + call.scratch_offset}"] if call.scratch is not None else []
     fields = field_texts(p, call.params)
-    return CallText(index, call.function, fields, own_copy, formals, actuals, tuple(pointers), comment)
+    copied = tuple(FieldText(name, f"m{i}") for i, name in enumerate(call.copied))
+    pointers += [f"a + {plan.offsets[buffer]}" for buffer in call.copied.values()]
+    return CallText(index, call.function, fields, own_copy, formals, actuals, tuple(pointers), comment, copied)
 
 
 def pointer(p: str, operand: Operand, plan: Plan) -> str:

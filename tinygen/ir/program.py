@@ -70,7 +70,8 @@ class Invocation:
     """One C call: ``function(&params, operands…, scratch)``.
 
     A parameter is an integer, a float, or the name of a `Constant`. `own_copy` asks for a copy of the kernel that is
-    specialised for these parameters; otherwise all such calls of a function share one.
+    specialised for these parameters; otherwise all such calls of a function share one. `copied`: parameters that are
+    constants of which there is a copy, by that buffer's name.
     """
 
     function: str
@@ -80,6 +81,7 @@ class Invocation:
     scratch: str | None = None
     own_copy: bool = False
     scratch_offset: int = 0
+    copied: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,15 @@ class Action:
 
 
 @dataclass(frozen=True)
+class Copy:
+    """The `bytes` of `constant` are copied to `buffer` before a step runs."""
+
+    constant: str
+    buffer: str
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Loop:
     """How a step runs layers a few rows at a time: `order` says which of `actions` run, one after the other.
 
@@ -129,7 +140,8 @@ class Step:
     """One node as it runs: its kernel, the form in which that stores weights, its calls, and the buffers it touches.
 
     `overlays` lists input buffers over which the (only) output buffer may lie; `joins` what makes copies unnecessary.
-    With a `loop` the step is several layers that run together, and `invocations` are the loop's calls.
+    With a `loop` the step is several layers that run together, and `invocations` are the loop's calls. `copies` are
+    made first, into what counts as scratch memory.
     """
 
     name: str
@@ -147,6 +159,7 @@ class Step:
     macs: int
     constant_bytes: int
     loop: Loop | None = None
+    copies: tuple[Copy, ...] = ()
 
     @property
     def layers(self) -> tuple[Step, ...]:

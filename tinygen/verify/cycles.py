@@ -9,7 +9,7 @@ from tinygen.errors import UsageError
 from tinygen.target import Target, Timing
 
 #: What every estimate is told with.
-CAVEAT = "no wait states, no caches, no stalls but those of the table"
+CAVEAT = "no wait states but those of constants, no stalls but those of the table"
 
 
 def timing_of(target: Target) -> Timing:

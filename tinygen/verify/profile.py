@@ -19,7 +19,8 @@ from tinygen.verify.qemu import blocks_qemu, profile_qemu
 class Layer:
     """A step of the report with its `instructions`; `share` is that of the whole (0 to 1).
 
-    `cycles` are an estimate, and `classes` what it is made of: executed instructions by class; None unless asked for.
+    `cycles` are an estimate, and `classes` what it is made of, beside what reads of constants wait: executed
+    instructions by class; None unless asked for.
     """
 
     step: int
@@ -116,7 +117,7 @@ def profile_on(
     )
     if timing:
         layers = tuple(
-            replace(layer, cycles=estimated(found, timing), classes=dict(found))
-            for layer, found in zip(layers, classes, strict=True)
+            replace(layer, cycles=estimated(found, timing) + entry["waits"], classes=dict(found))
+            for layer, found, entry in zip(layers, classes, build.report["layers"], strict=True)
         )
     return Profile(build.name, target.name, machine, target.floor, layers, timing.source if timing else None)
