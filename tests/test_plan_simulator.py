@@ -15,16 +15,18 @@ from tests.plan_simulator import dead_bytes, simulate
 from tests.stripe_models import ALL, network
 from tests.tflite_builder import ModelBuilder
 from tinygen import api
+from tinygen.copies import Costs, with_copies
 from tinygen.emit.render import emit
 from tinygen.ir.graph import Graph
 from tinygen.ir.program import Program
 from tinygen.lower import Optimize, lower
 from tinygen.passes import lossless, run_passes
+from tinygen.placement import EVERYTHING_USUAL
 from tinygen.plan.arena import Plan, plan
 from tinygen.reference import run
 from tinygen.stripes.choose import arrangements
 from tinygen.stripes.segment import Segment
-from tinygen.target import load_target
+from tinygen.target import Bank, load_target
 
 FEATURES = ("", "dsp", "v6m", "mve")
 SIZES: tuple[Optimize, ...] = ("balanced", "ram", "speed", "size")
@@ -33,6 +35,13 @@ MODELS = ("ad01_int8", "ic01_int8", "kws01_int8", "vww01_int8")
 
 def lowered(graph: Graph, feature: str, optimize: Optimize) -> Program:
     return lower(graph, replace(load_target("host"), features=frozenset({feature} - {""})), optimize)
+
+
+def with_slow_flash(program: Program, layout: Plan, room: int | None = None) -> tuple[Program, Plan]:
+    """`program` with copies of weights where that pays in a flash that is very slow."""
+    banks = Bank("flash", "flash", None, 0, 1 << 30, 100.0), Bank("ram", "ram", None, 0, 1 << 30)
+    costs = Costs(replace(load_target("host"), banks=banks), EVERYTHING_USUAL)
+    return with_copies(program, layout, costs, None, room)
 
 
 def joining(seed: int) -> Graph:
@@ -66,13 +75,16 @@ def graphs() -> list[Graph]:
 
 @pytest.mark.parametrize("feature", FEATURES)
 def test_random_networks(feature: str) -> None:
-    used = 0
+    used, copies = 0, 0
     for number, graph in enumerate(graphs()):
         program = lowered(graph, feature, SIZES[number % len(SIZES)])
         layout = plan(program)
         simulate(graph, program, layout)
         used += len(layout.overlaps) + len(layout.ties)
-    assert used > 20
+        copying, planned = with_slow_flash(program, layout)
+        simulate(graph, copying, planned)
+        copies += sum(len(step.copies) for step in copying.steps)
+    assert used > 20 and copies > 10
 
 
 def together(seed: int, pushed: bool = False) -> tuple[Graph, Program, Plan, tuple[Segment, ...]]:
@@ -86,9 +98,14 @@ def together(seed: int, pushed: bool = False) -> tuple[Graph, Program, Plan, tup
 @pytest.mark.parametrize("pushed", [False, True])
 def test_layers_that_run_together(pushed: bool) -> None:
     """Every row is where it is read, in networks of all kinds of layers, also if their input comes row by row."""
+    copies = 0
     for seed in range(12):
         graph, program, layout, segments = together(seed, pushed)
         simulate(graph, program, layout, segments)
+        copying, planned = with_slow_flash(program, layout)
+        simulate(graph, copying, planned, segments)
+        copies += sum(len(step.copies) for step in copying.steps if step.loop)
+    assert pushed or copies > 5
 
 
 def test_simulator_finds_faults_in_rows() -> None:
@@ -126,7 +143,9 @@ def test_benchmarks(name: str) -> None:
     graph, _ = run_passes(api.load(zoo.path_of(f"mlperf_tiny/{name}")), lossless(()))
     for feature in ("dsp", "mve"):
         program = lowered(graph, feature, "balanced")
-        simulate(graph, program, plan(program))
+        layout = plan(program)
+        simulate(graph, program, layout)
+        simulate(graph, *with_slow_flash(program, layout, layout.bytes + 20_000))
 
 
 def test_simulator_finds_faults() -> None:
@@ -143,6 +162,14 @@ def test_simulator_finds_faults() -> None:
                 found += 1
     assert tried > 20
     assert found > 0.5 * tried, "some outputs may lie anywhere in a piece of the arena"
+    for graph in graphs()[:12]:
+        program = lowered(graph, "", "balanced")
+        program, layout = with_slow_flash(program, plan(program))
+        for step in program.steps:
+            for copy in step.copies:
+                over = {**layout.offsets, copy.buffer: layout.offsets[step.writes[0]]}
+                with pytest.raises((AssertionError, IndexError)):
+                    simulate(graph, program, replace(layout, offsets=over))
 
 
 def poison(program: Program, layout: Plan) -> str:
@@ -162,7 +189,7 @@ def test_dead_bytes_do_not_matter() -> None:
     for number, graph in enumerate(made):
         graph = replace(graph, name=f"m{number}")
         program = lowered(graph, FEATURES[number % 4], SIZES[number // 4 % 4])
-        layout = plan(program)
+        program, layout = with_slow_flash(program, plan(program))
         files = emit(program, layout, [])
         files[f"m{number}.c"] = poison(program, layout) + files[f"m{number}.c"]
         texts.append(files)

@@ -106,13 +106,13 @@ def test_the_arena_lies_in_the_fastest_ram_with_room(arena: int, stack: int, oth
     assert found is None if not able else cost[found] == min(cost[s] for s in able) and found in able
 
 
-def test_a_convolutions_weights_come_before_a_dense_layers(tmp_path: Path) -> None:
-    whole = tinygen.build(DIGITS, MACHINE)
+def test_a_convolutions_weights_come_before_a_dense_layers() -> None:
+    whole = tinygen.build(DIGITS, "cortex-m55")
     often, words = density(whole.program), tinygen.placement.names(whole.program)
     by_word = {word: often[name] for name, some in words.items() for word in some}
     convolutions = [often for word, often in by_word.items() if "conv" in word.lower() and word.endswith(".weights")]
     dense = [often for word, often in by_word.items() if "dense" in word.lower() and word.endswith(".weights")]
-    assert min(convolutions) > max(dense) == 1
+    assert min(convolutions) > max(dense) >= 0.25
 
 
 # --- By hand ----------------------------------------------------------------------------------------------------------

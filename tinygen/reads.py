@@ -11,7 +11,7 @@ from tinygen.ir.program import Invocation, Program, Step
 from tinygen.kernels.base import PLAIN
 
 #: By template: for how many positions (output pixels, or rows of a product) a weight is read once. A word is the name
-#: of the parameter that says it; 0: for all of them.
+#: of the parameter that says it.
 AT_ONCE: Mapping[str, int | str] = {
     "conv_2d/dsp": "band",
     "conv_2d/dsp_doubled": 3,
@@ -21,11 +21,14 @@ AT_ONCE: Mapping[str, int | str] = {
     "conv_2d/mve": 2,
     "conv_2d/v6m": 2,
     "depthwise_conv_2d/mve": "fold",
-    "depthwise_conv_2d/dsp": 0,
-    "depthwise_conv_2d/dsp_direct": 0,
     "depthwise_conv_2d/dsp_padded": "out_w",
-    "depthwise_conv_2d/v6m": 0,
     "fully_connected/mve": 2,
+}
+#: By template, of those whose weights are prepared once for an image: for what of it once more each time.
+PREPARED: Mapping[str, str] = {
+    "depthwise_conv_2d/dsp": "",
+    "depthwise_conv_2d/dsp_direct": "row_spans",
+    "depthwise_conv_2d/v6m": "kernel_h",
 }
 #: The field of parameters that points to weights; the others that point to constants have an element for each channel.
 WEIGHTS = "weights"
@@ -59,8 +62,8 @@ def passes(kernel: str, params: Mapping[str, int | float | str]) -> int:
     plain = {key.rpartition(".")[2]: value for key, value in params.items()} | dict(params)
     known = {key: int(value) for key, value in plain.items() if not isinstance(value, str)}
     batch, at_once = known.get("batch", 1), AT_ONCE.get(kernel, 1)
-    if at_once == 0:
-        return batch
+    if kernel in PREPARED:
+        return batch * known.get(PREPARED[kernel], 1)
     width = known.get("pixels") or known.get("out_w", 1)
     rows = 1 if "pixels" in known else known.get("out_h", known.get("rows", 1))
     step = known.get(at_once, 1) if isinstance(at_once, str) else at_once
