@@ -73,8 +73,10 @@ ABLATION = """
 
 The recipes of three rows, without one part of them each, and each part alone; then every other technique alone, with a
 moderate setting, where it finds something to do. Where training is gone, what it put right stays wrong; where a
-technique is gone, the later ones work on what is left. Means over splits. What training does for KWS is told of the
-recipe before the one above, which had 4 values. Data: [{data}]({data}).
+technique is gone, the later ones work on what is left. Zeros "in three steps" are 0.6, 0.85 and all of them, with 100
+steps of training behind each: iterative magnitude pruning, which trains longer in all. "With recover" is what training
+would add to a recipe without it; what it does for more damage is told of an earlier recipe for KWS, which had 4 values.
+Means over splits. Data: [{data}]({data}).
 
 ![ablation]({picture})
 """
