@@ -13,6 +13,7 @@ from tests import zoo
 from tests.laws import assert_equal, draw_inputs, load, run_texts
 from tests.plan_simulator import dead_bytes, simulate
 from tests.stripe_models import ALL, network
+from tests.test_stripes import HOST, segment
 from tests.tflite_builder import ModelBuilder
 from tinygen import api
 from tinygen.copies import Costs, with_copies
@@ -106,6 +107,16 @@ def test_layers_that_run_together(pushed: bool) -> None:
         simulate(graph, copying, planned, segments)
         copies += sum(len(step.copies) for step in copying.steps if step.loop)
     assert pushed or copies > 5
+
+
+@pytest.mark.parametrize("seed", [5016, 5003])
+def test_layers_in_forced_bands(seed: int) -> None:
+    """Also where a layer reads one map twice, at different rows: an image below itself."""
+    graph = network(seed, 5, ALL)
+    for band in (1, 3):
+        some = segment(graph, HOST, band, 0, len(graph.nodes))
+        program = lower(graph, HOST, "ram", [some])
+        simulate(graph, program, plan(program), [some])
 
 
 def test_simulator_finds_faults_in_rows() -> None:

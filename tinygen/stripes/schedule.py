@@ -76,19 +76,20 @@ class _Scheduler:
     chain: Chain
     events: Sequence[Event]
     rows: Rows
-    cursors: dict[tuple[int, str], int] = field(default_factory=dict)
+    #: By layer, number of its map, and the map; -1 for all that write.
+    cursors: dict[tuple[int, int, str], int] = field(default_factory=dict)
 
     def schedule(self) -> Schedule:
         actions = [action for i, event in enumerate(self.events) for action in self._actions(i, event)]
         actions = self._advanced(actions)
         numbers: dict[Action, int] = {}
         order = tuple(numbers.setdefault(action, len(numbers)) for action in actions)
-        return Schedule(tuple(numbers), order, tuple(name for _, name in self.cursors))
+        return Schedule(tuple(numbers), order, tuple(name for _, _, name in self.cursors))
 
     def _actions(self, index: int, event: Event) -> list[Action]:
         root = self.rows.root(event.output)
         window = self.rows.windows.get(root)
-        write = self._end(window, event) if window else self._cursor(-1, root)
+        write = self._end(window, event) if window else self._cursor(-1, 0, root)
         action = Row(write) if event.layer is None else self._fire(event.layer, event, write)
         kept = self.rows.kept(index)
         return [self._shift(event, window, kept), action] if window and kept else [action]
@@ -103,21 +104,22 @@ class _Scheduler:
         made = max(event.made, 1)
         return Place(window.name, (window.rows - made) * self.chain.rows[window.name])
 
-    def _cursor(self, layer: int, name: str) -> Place:
-        return Place(cursor=self.cursors.setdefault((layer, name), len(self.cursors)))
+    def _cursor(self, layer: int, number: int, name: str) -> Place:
+        return Place(cursor=self.cursors.setdefault((layer, number, name), len(self.cursors)))
 
     def _fire(self, number: int, event: Event, write: Place) -> Fire:
         assert event.part is not None
-        maps = zip(self.chain.layers[number].maps, event.part.spans, strict=True)
-        reads = tuple(self._read(number, name, span, event) for name, span in maps)
+        reads = tuple(self._read(number, i, span, event) for i, span in enumerate(event.part.spans))
         return Fire(number, event.part.kind, reads, write, self._steps(number, event, reads, write))
 
-    def _read(self, number: int, name: str, span: Span, event: Event) -> Place:
+    def _read(self, number: int, place: int, span: Span, event: Event) -> Place:
+        """Where layer `number` finds rows `span` of its map number `place`."""
+        name = self.chain.layers[number].maps[place]
         if name in self.chain.whole:
-            return self._cursor(number, name)
+            return self._cursor(number, place, name)
         root = self.rows.root(name)
         if root not in self.rows.windows:
-            return self._cursor(-1, root)
+            return self._cursor(-1, 0, root)
         window, (top, bottom) = self.rows.windows[root], span
         back = event.known[name] - top if top < bottom else window.rows
         return Place(root, (window.rows - back) * self.chain.rows[root])
@@ -136,7 +138,7 @@ class _Scheduler:
 
     def _advanced(self, actions: Sequence[Action]) -> list[Action]:
         """Reading cursors advance to where the layer's next part reads; the last one by whatever the one before did."""
-        reading = {number for (layer, _), number in self.cursors.items() if layer >= 0}
+        reading = {number for (layer, _, _), number in self.cursors.items() if layer >= 0}
         done: list[Action] = []
         following: dict[int, int] = {}
         for action in reversed(actions):
