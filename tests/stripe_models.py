@@ -22,6 +22,10 @@ from tinygen.ops.pooling import PoolAttrs
 from tinygen.ops.reduction import ReducerAttrs
 from tinygen.ops.softmax import SoftmaxAttrs
 from tinygen.ops.transpose_conv import TransposeConvAttrs
+from tinygen.stripes.flow import chain_of
+from tinygen.stripes.parts import layer_of
+from tinygen.stripes.segment import Flow, Segment, options
+from tinygen.target import Target
 
 Shape = tuple[int, int, int, int]
 #: Kinds of layers.
@@ -223,3 +227,11 @@ def unet(size: int = 32) -> Graph:
     net.conv(False, same=True, filters=2)
     net.node("SOFTMAX", [net.x], net.shape, SoftmaxAttrs(), Quant.per_tensor(1 / 256, -128))
     return net.graph()
+
+
+def segment(graph: Graph, target: Target, band: int, first: int, end: int) -> Segment:
+    """Layers `first` up to `end` of `graph`, with the kernels that come last of those which can be chosen."""
+    layers = [layer_of(graph, node, band) for node in graph.nodes[first:end]]
+    assert all(layers)
+    chain = chain_of(layers, graph.types)  # type: ignore[arg-type]
+    return Segment(Flow(chain), tuple(options(layer, target)[-1] for layer in chain.layers))

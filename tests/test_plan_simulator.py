@@ -12,8 +12,7 @@ import pytest
 from tests import zoo
 from tests.laws import assert_equal, draw_inputs, load, run_texts
 from tests.plan_simulator import dead_bytes, simulate
-from tests.stripe_models import ALL, network
-from tests.test_stripes import HOST, segment
+from tests.stripe_models import ALL, network, segment
 from tests.tflite_builder import ModelBuilder
 from tinygen import api
 from tinygen.copies import Costs, with_copies
@@ -114,8 +113,8 @@ def test_layers_in_forced_bands(seed: int) -> None:
     """Also where a layer reads one map twice, at different rows: an image below itself."""
     graph = network(seed, 5, ALL)
     for band in (1, 3):
-        some = segment(graph, HOST, band, 0, len(graph.nodes))
-        program = lower(graph, HOST, "ram", [some])
+        some = segment(graph, load_target("host"), band, 0, len(graph.nodes))
+        program = lower(graph, load_target("host"), "ram", [some])
         simulate(graph, program, plan(program), [some])
 
 

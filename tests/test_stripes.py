@@ -13,40 +13,23 @@ import pytest
 import tinygen
 from tests import zoo
 from tests.laws import assert_equal, draw_inputs, load, run_texts
-from tests.stripe_models import ALL, PLAIN, network, unet
+from tests.stripe_models import ALL, PLAIN, network, segment, unet
 from tests.test_plan_simulator import with_slow_flash
 from tests.tflite_builder import ModelBuilder
 from tinygen.emit.render import emit
 from tinygen.errors import BudgetError
-from tinygen.ir.graph import Graph
-from tinygen.kernels.base import Kernel
 from tinygen.layout import laid_out
 from tinygen.lower import lower
 from tinygen.passes import lossless, run_passes
 from tinygen.plan.arena import plan
 from tinygen.reference import run
 from tinygen.stripes.choose import arrangements
-from tinygen.stripes.flow import chain_of
 from tinygen.stripes.layout import packed
-from tinygen.stripes.parts import layer_of
-from tinygen.stripes.segment import Flow, Segment, options
-from tinygen.target import Target, load_target
+from tinygen.target import load_target
 from tinygen.verify.turns import joined
 
 HOST = load_target("host")
 FEATURES = {seed: frozenset({name}) if name else frozenset() for seed, name in enumerate(["", "dsp", "mve", "v6m"])}
-
-
-def segment(graph: Graph, target: Target, band: int, first: int, end: int) -> Segment:
-    """Layers `first` up to `end` of `graph`, with the kernels that come last of those which can be chosen."""
-    layers = [layer_of(graph, node, band) for node in graph.nodes[first:end]]
-    assert all(layers)
-    chain = chain_of(layers, graph.types)  # type: ignore[arg-type]
-    return Segment(Flow(chain), tuple(_last(options(layer, target)) for layer in chain.layers))
-
-
-def _last(kernels: list[Kernel]) -> Kernel:
-    return kernels[-1]
 
 
 @pytest.mark.parametrize("batch", range(4))
