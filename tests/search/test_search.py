@@ -24,11 +24,13 @@ from tinygen.errors import UsageError
 from tinygen.search import Candidate, Effort, Found, Goal, Problem, Progress, Study, engine, search
 from tinygen.search.aiming import LOST, by_kind
 from tinygen.search.base import EFFORTS, silent
-from tinygen.search.bases import structures
+from tinygen.search.bases import Base, structures
+from tinygen.search.curves import Curves
 from tinygen.search.knapsack import Knapsack
 from tinygen.search.last import fitted_to_all
 from tinygen.search.picture import picture
 from tinygen.search.ranking import frontier
+from tinygen.search.remembered import beside
 from tinygen.search.seeds import seeded
 from tinygen.search.uniform import settings
 from tinygen.search.ways import Way, entries, ladder
@@ -379,6 +381,48 @@ def test_a_search_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert {n: v.tobytes() for n, v in again.graph.constants.items()} == {
         n: v.tobytes() for n, v in found.graph.constants.items()
     }
+
+
+@pytest.mark.usefixtures("few_ways")
+def test_curves_are_measured_once_for_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read again equals what was measured, bit for bit; a damaged file is measured anew, and mended."""
+    pytest.importorskip("optuna")
+    measured, curves = list[Any](), list[Any]()
+    make, look = engine.measured, engine.Search.curves
+
+    def measuring(*some: Any) -> Any:
+        measured.append(some)
+        return make(*some)
+
+    def looking(made: engine.Search, base: Base) -> Curves:
+        curves.append(look(made, base))
+        return curves[-1]
+
+    monkeypatch.setattr(engine, "measured", measuring)
+    monkeypatch.setattr(engine.Search, "curves", looking)
+    study, wanted = Study(tmp_path / "study.db"), goal(0.6)
+    effort = replace(STUDIED, trials=1)
+    first = search(there(), wanted, effort, study)
+    count, bases = len(measured), len(curves)
+    second = search(there(), wanted, effort, study)
+    assert count == bases == len(measured) and len(curves) == 2 * bases
+    assert [*map(plainly, curves[:bases])] == [*map(plainly, curves[bases:])]
+    assert first.candidate == second.candidate
+    for file in beside(study.path).iterdir():
+        file.write_bytes(file.read_bytes()[:-200])
+    search(there(), wanted, effort, study)
+    assert len(measured) == 2 * count
+    search(there(), wanted, effort, study)
+    assert len(measured) == 2 * count
+
+
+def plainly(curves: Curves) -> list[Any]:
+    """Everything that options consist of, in values that `==` compares."""
+    return [
+        (name, o.way, o.bytes, o.noise, o.node, o.types, [(n, v.dtype, v.tobytes()) for n, v in o.constants.items()])
+        for name, some in curves.items()
+        for o in some
+    ]
 
 
 @pytest.mark.usefixtures("few_ways")

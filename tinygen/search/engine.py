@@ -26,6 +26,7 @@ from tinygen.search.curves import Curves, Option, Probe, combined, measured
 from tinygen.search.judge import Judge
 from tinygen.search.knapsack import Knapsack, total_noise
 from tinygen.search.ranking import best
+from tinygen.search.remembered import remembered
 from tinygen.search.study import Kept
 from tinygen.search.ways import STORED, Entry, Way, entries, ladder
 
@@ -139,7 +140,12 @@ class Search:
         return Base(recipe, steps, graph, self.judge.loss(graph) if recipe else 0.0)
 
     def curves(self, base: Base) -> Curves:
-        """The curves of a base, as its layers are fitted in turn."""
+        """The curves of a base, as its layers are fitted in turn; with a study, they are measured once."""
+        study, effort = self.kept.path if self.kept is not None else None, self.effort
+        about = f"{ladder(effort.fine, True)} {ladder(effort.fine, False)} {effort.probes} {effort.samples}"
+        return remembered(study, base.graph, about, lambda: self._measured(base))
+
+    def _measured(self, base: Base) -> Curves:
         problem, samples = self.problem, self.problem.evidence.samples
         probe = Probe(base.graph, samples, self.effort.probes)
         ways = lambda large: ladder(self.effort.fine, large)  # noqa: E731  # what is asked for, in one line
