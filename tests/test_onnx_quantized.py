@@ -105,21 +105,26 @@ LAYERS = (conv, depthwise, gemm, matmul, add, mean, pool)
 
 def steps_apart(path: Path, graph: Graph, count: int = 10) -> float:
     """The largest difference to onnxruntime, in steps of the output, on inputs that need no rounding."""
+    return float(differences(path, graph, count).max())
+
+
+def differences(path: Path, graph: Graph, count: int) -> Array:
+    """Those of all outputs, for `count` inputs that are always the same ones."""
+    rng, found = np.random.default_rng(3), list[Array]()
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     source, target = graph.types[graph.inputs[0]], graph.types[graph.outputs[0]]
     shape = [d if isinstance(d, int) else 1 for d in session.get_inputs()[0].shape]
-    worst = 0.0
     for _ in range(count):
-        values = RNG.integers(-128, 128, source.shape).astype(np.int8)
+        values = rng.integers(-128, 128, source.shape).astype(np.int8)
         real = source.dequantize(values).astype(np.float32).reshape(shape)
         (expected,) = session.run(None, {session.get_inputs()[0].name: real})
         got = target.dequantize(run(graph, [values])[0])
         assert expected.shape == got.shape
-        worst = max(worst, float(np.abs(got - expected).max()) / target.q.scale)
-    return worst
+        found.append(np.abs(got - expected).ravel() / target.q.scale)
+    return np.concatenate(found)
 
 
 @pytest.mark.parametrize("zero", [np.int8, np.uint8])
@@ -214,28 +219,30 @@ def test_what_is_refused(tmp_path: Path) -> None:
     assert "needs one scale" in refusal(m, m.node("DequantizeLinear", many, m.const([0.1] * 4), axis=1), tmp_path)
 
 
-#: Steps of the output, before a softmax, between us and onnxruntime over a whole network: those of its layers add up.
+#: Steps of the output, before a softmax, between us and onnxruntime over a whole network, at most and in the mean of
+#: 200 inputs: those of its layers add up.
 NETWORKS = {
-    "mlperf_onnx/ad01_qdq": 2,
-    "mlperf_onnx/ic01_qdq": 4,
-    "mlperf_onnx/kws01_qdq": 2,
-    "mlperf_onnx/vww01_qdq": 4,
-    "ort_quantized/cifar_pytorch_winml_qdq_s8s8_perch": 1,
-    "ort_quantized/cifar_pytorch_winml_qop_u8s8_pertensor": 1,
-    "ort_quantized/mnist_cntk_qdq_s8s8_pertensor": 1,
-    "ort_quantized/mnist_cntk_qop_u8s8_pertensor": 1,
+    "mlperf_onnx/ad01_qdq": (4, 0.3),
+    "mlperf_onnx/ic01_qdq": (4, 0.5),
+    "mlperf_onnx/kws01_qdq": (2, 0.2),
+    "mlperf_onnx/vww01_qdq": (4, 0.9),
+    "ort_quantized/cifar_pytorch_winml_qdq_s8s8_perch": (1, 0.1),
+    "ort_quantized/cifar_pytorch_winml_qop_u8s8_pertensor": (1, 0.15),
+    "ort_quantized/mnist_cntk_qdq_s8s8_pertensor": (1, 0.02),
+    "ort_quantized/mnist_cntk_qop_u8s8_pertensor": (1, 0.02),
 }
 
 
 @pytest.mark.zoo
 @pytest.mark.skipif(not zoo.PRESENT, reason=zoo.ABSENT)
-@pytest.mark.parametrize("name, bound", NETWORKS.items())
-def test_published_networks(name: str, bound: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name, bounds", NETWORKS.items())
+def test_published_networks(name: str, bounds: tuple[float, float], tmp_path: Path) -> None:
     model = onnx.load(zoo.FOLDER / "models" / f"{name}.onnx")
     if model.graph.node[-1].op_type == "Softmax":
         model.graph.output[0].name = model.graph.node.pop().input[0]
     onnx.save(model, tmp_path / "model.onnx")
-    assert steps_apart(tmp_path / "model.onnx", api.integers(api.load(tmp_path / "model.onnx"))) <= bound + 1e-3
+    apart = differences(tmp_path / "model.onnx", api.integers(api.load(tmp_path / "model.onnx")), 200)
+    assert apart.max() <= bounds[0] + 1e-3 and apart.mean() <= bounds[1]
 
 
 def ort_accuracy(path: Path, inputs: Array, labels: Array) -> float:

@@ -97,7 +97,7 @@ def test_the_first_wrong_layer_and_element_are_named(
 
 def test_a_wrong_layer_that_the_output_hides_shows_on_the_host(copy: Callable[[str], Path]) -> None:
     folder = copy("hidden")
-    edit(folder, r"(hidden_c\d+\[12\][^=]*= {\s+)-?\d+,", r"\g<1>-127,")
+    edit(folder, r"(hidden_c\d+\[12\][^=]*= {[^\n]*\s+)-?\d+,", r"\g<1>-127,")
     host, qemu = tinygen.verify(folder).checked
     assert host.mismatch is not None and host.mismatch.layer == "0 FULLY_CONNECTED"
     assert qemu.mismatch is None
