@@ -23,7 +23,7 @@ from tinygen.copies import Costs, waits, with_copies
 from tinygen.ir.program import Program
 from tinygen.placement import EVERYTHING_USUAL
 from tinygen.plan.arena import Plan
-from tinygen.reads import WEIGHTS, passes
+from tinygen.reads import AT_ONCE, PREPARED, WEIGHTS, passes
 from tinygen.target import Bank, load_target
 from tinygen.verify import harness, qemu
 from tinygen.verify.build_dir import read_build
@@ -204,3 +204,9 @@ def test_weights_are_read_as_often_as_is_said(target: str, optimize: str, tmp_pa
         least = min(found[place], found[other])
         most = 2 * expected[place] if place in unaligned else 1.02 * expected[place]
         assert 0.75 * expected[place] <= least <= most, (hex(place), expected[place], found)
+
+
+def test_what_is_said_of_kernels_is_of_some_that_are_there() -> None:
+    """A kernel that is renamed takes along how often it reads its weights."""
+    kernels = Path(__file__).parents[1] / "templates" / "kernels"
+    assert all((kernels / f"{name}.c.j2").is_file() for name in (*AT_ONCE, *PREPARED))
