@@ -62,8 +62,6 @@ Every uniform setting of {task} (codebooks of 4 to 64 values, 2 to 6 bits, share
 channels) that no smaller one beats and whose noise is below 0.4 of the signal, and what the search takes for as much
 flash: the candidate with the least noise on the samples that it holds back. Measured on the samples to test, which
 neither has seen; 0.2 points are one of them, so that points differ by chance where they are few, and noise says more.
-"Normal" was measured before it tried codebooks alone beside grids for codes, and all ratios of "quick": it was noisier
-than "quick" at six sizes, which is why it does now.
 
 ![frontier]({picture})
 

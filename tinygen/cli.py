@@ -34,6 +34,7 @@ from tinygen.commands.terminal import (
     preprocessed,
     print_quantization,
     shape_option,
+    target_option,
 )
 from tinygen.compress.recipe import Recipe
 from tinygen.errors import TinygenError
@@ -81,13 +82,7 @@ main.add_command(search_)
 @main.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("others", type=click.Path(path_type=Path), nargs=-1)
-@click.option(
-    "--target",
-    metavar="NAME",
-    default="cortex-m4",
-    show_default=True,
-    help="Core or board; `tinygen targets` lists them.",
-)
+@target_option()
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write to (default: the model's name).")
 @click.option("--name", metavar="NAME", help="Prefix of all C symbols and file names (default: from the file name).")
 @click.option(

@@ -13,7 +13,15 @@ import click
 from rich.text import Text
 
 from tinygen import api
-from tinygen.commands.terminal import ERR, OUT, json_option, preprocessed, print_quantization, shape_option
+from tinygen.commands.terminal import (
+    ERR,
+    OUT,
+    json_option,
+    preprocessed,
+    print_quantization,
+    shape_option,
+    target_option,
+)
 from tinygen.compress import Bought
 from tinygen.compress.recipe import Recipe, main_field, techniques
 from tinygen.errors import UsageError
@@ -91,9 +99,7 @@ def _silent(bought: Bought) -> None:
     required=True,
     help="Samples of the model's input: .npz, .npy, a folder, or 'random'.",
 )
-@click.option(
-    "--target", metavar="NAME", default="cortex-m4", show_default=True, help="Core or board that bytes are counted for."
-)
+@target_option("Core or board that bytes are counted for.")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), required=True, help="What to write: .tg, .tflite or .onnx."
 )

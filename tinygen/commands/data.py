@@ -20,6 +20,7 @@ from tinygen.commands.terminal import (
     preprocessed,
     print_quantization,
     shape_option,
+    target_option,
 )
 from tinygen.evaluation import Metric, On
 
@@ -37,13 +38,7 @@ _CALIBRATION = "Samples of the float model's input: .npz, .npy, a folder, or 'ra
 @click.option("--metric", type=click.Choice(get_args(Metric)), help="Default: what suits labels and outputs.")
 @click.option("--on", type=click.Choice(get_args(On)), default="host", show_default=True, help="How far to go.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N samples.")
-@click.option(
-    "--target",
-    metavar="NAME",
-    default="cortex-m4",
-    show_default=True,
-    help="Core or board to compile a model file for.",
-)
+@target_option("Core or board to compile a model file for.")
 @click.option("--calibration", metavar="DATA", help=f"{_CALIBRATION} Then its int8 form and C are measured, too.")
 @mixed_option
 @shape_option

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from tinygen.commands.terminal import OUT
+from tinygen.commands.terminal import OUT, target_option
 from tinygen.errors import UsageError
 from tinygen.files import write_files
 from tinygen.plan.budget import parse_bytes
@@ -80,13 +80,7 @@ def _hint(name: str, known: Mapping[str, Any]) -> str:
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "--target",
-    metavar="NAME",
-    default="cortex-m4",
-    show_default=True,
-    help="Core or board; `tinygen targets` lists them.",
-)
+@target_option()
 @click.option("--flash", metavar="BYTES", help="Flash budget, such as 256K.")
 @click.option("--ram", metavar="BYTES", help="RAM budget, such as 64K.")
 @click.option("--calibration", metavar="DATA", help="Samples of the model's input: .npz, .npy or a folder.")

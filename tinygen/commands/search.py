@@ -14,7 +14,7 @@ import click
 from rich.table import Table
 
 from tinygen.commands.progress import Display, interruptible
-from tinygen.commands.terminal import OUT, columns, cut, json_option, preprocessed, shape_option
+from tinygen.commands.terminal import OUT, columns, cut, json_option, preprocessed, shape_option, target_option
 from tinygen.compress import Bought, recipe
 from tinygen.compress.entropy import Entropy
 from tinygen.files import check_folder
@@ -67,9 +67,7 @@ def limited(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command(name="search")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "--target", metavar="NAME", default="cortex-m4", show_default=True, help="Core or board that bytes are counted for."
-)
+@target_option("Core or board that bytes are counted for.")
 @click.option(
     "--calibration",
     metavar="DATA",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
@@ -16,6 +16,8 @@ from rich.text import Text
 from tinygen.data.preprocessing import Preprocessing
 from tinygen.errors import UsageError
 
+#: A function that becomes a command.
+Command = TypeVar("Command", bound=Callable[..., Any])
 #: Columns of a table where there is no terminal to ask: enough for every row to stay on one line.
 _PIPE_WIDTH = 160
 # Names out of model files are printed as they are: neither [tags] nor :smileys: mean anything.
@@ -34,6 +36,11 @@ def columns(table: Table, *titles: str, numbers: bool = False, shrink: bool = Fa
 def cut(text: str) -> Text:
     """A cell of one line, which ends in … where its column shrinks."""
     return Text(text, no_wrap=True, overflow="ellipsis")
+
+
+def target_option(words: str = "Core or board; `tinygen targets` lists them.") -> Callable[[Command], Command]:
+    """``--target``, with `words` for what it is."""
+    return click.option("--target", metavar="NAME", default="cortex-m4", show_default=True, help=words)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts instead of tables.")
