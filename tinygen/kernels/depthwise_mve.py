@@ -40,13 +40,13 @@ def lanes_params(call: Call[ConvAttrs], fold: int) -> Params:
     """Weights, biases and requantization in the order of lanes."""
     channels, weights = call.output.shape[3], call.constant(1).reshape(-1, call.output.shape[3])
     multipliers, shifts = (np.broadcast_to(v, (channels,)) for v in requantization(call))
-    lanes = np.tile(weights, (1, fold))
+    bias, lanes = folded_bias(call, weights.T.astype(np.int64)), np.tile(weights, (1, fold))
     lanes = np.pad(lanes, ((0, 0), (0, -lanes.shape[1] % 16)))
     return {
         "weights": int8(lanes.reshape(len(weights), -1, 16).transpose(1, 0, 2)),
-        **output_params(call, folded_bias(call, weights.T.astype(np.int64)), "output"),
+        **output_params(call, bias, "output"),
         "output.channel_step": 1,
-        "output.bias": int32(widened(folded_bias(call, weights.T.astype(np.int64)), fold)),
+        "output.bias": int32(widened(bias, fold)),
         "output.multipliers": int32(widened(multipliers, fold)),
         "output.shifts": int8(widened(shifts, fold)),
     }

@@ -45,6 +45,13 @@ class Option:
     constants: Mapping[str, Array]
     types: Mapping[str, TensorType]
 
+    @classmethod
+    def of(cls, graph: Graph, node: Node, way: Way, bytes_: int, noise: float) -> Option:
+        """The option to have `node` as it is in `graph`."""
+        names = [name for name in node.inputs if name in graph.constants]
+        constants, types = {n: graph.constants[n] for n in names}, {n: graph.types[n] for n in names}
+        return cls(way, bytes_, noise, node, constants, types)
+
 
 #: The options of each layer, by its name, the first of which is to leave it as it is.
 Curves = Mapping[str, Sequence[Option]]
@@ -100,11 +107,7 @@ def _option(graph: Graph, node: Node, way: Way, noise: float, target: Target, op
     if way != PLAIN:
         graph = replace(graph, storage={**graph.storage, weights: AT_ANY_SPEED})
     best = min(able(graph, node, target, optimize), key=lambda choice: choice.bytes)
-    names = [n for n in node.inputs if n in graph.constants]
-    return Option(
-        way, best.bytes, noise, node,
-        {n: graph.constants[n] for n in names}, {n: graph.types[n] for n in names},
-    )  # fmt: skip
+    return Option.of(graph, node, way, best.bytes, noise)
 
 
 class Probe:

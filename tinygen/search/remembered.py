@@ -75,8 +75,4 @@ def loads(data: bytes, graph: Graph) -> Curves:
 def _option(graph: Graph, outputs: tuple[str, ...], way: Mapping[str, Any], bytes_: int, noise: float) -> Option:
     """That of the layer with these `outputs` in `graph`."""
     node = next(node for node in graph.nodes if node.outputs == outputs)
-    names = [name for name in node.inputs if name in graph.constants]
-    return Option(
-        Way(**way), bytes_, noise, node,
-        {n: graph.constants[n] for n in names}, {n: graph.types[n] for n in names},
-    )  # fmt: skip
+    return Option.of(graph, node, Way(**way), bytes_, noise)
